@@ -25,9 +25,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from proxy.composition.open_records import open_records
 from proxy.composition.open_storage import BlobParts, open_blobs
@@ -57,8 +58,7 @@ log = logging.getLogger(__name__)
 PRIVATE_NAMES = "private-names"
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
+class Cache(msgspec.Struct, frozen=True):
     folder: Path
     store: BlobStore
     records: Records

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
+
 from proxy.composition.cache import Cache
 from proxy.composition.policies import Epoch
 from proxy.events import Events
@@ -17,8 +19,7 @@ from proxy.upstream import InFlight
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Part:
+class _Part(msgspec.Struct):
     key: tuple[object, ...]
     value: Any
     closing: AsyncExitStack

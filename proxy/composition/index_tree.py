@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from proxy.composition.index_checks import (
     DefaultDirectory,
@@ -44,8 +45,7 @@ SHORT_SETTINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class IndexNode:
+class IndexNode(msgspec.Struct, frozen=True, eq=False):
     name: str
     table: IndexTable
     children: tuple[IndexNode, ...] = ()
@@ -73,8 +73,7 @@ class IndexNode:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class IndexTree:
+class IndexTree(msgspec.Struct, frozen=True):
     """Every index of the settings, and the one that is served at the root."""
 
     root: IndexNode

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from proxy.config import Settings, StorageTable
 from proxy.storage import (
@@ -27,8 +28,7 @@ PURGED, REFRESHED, CLAIMED = "purged", "refreshed", "claimed"
 """Names of the logs."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordParts:
+class RecordParts(msgspec.Struct, frozen=True):
     records: Records
     purges: PurgeLog
     refreshes: PurgeLog

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from proxy.composition.cache import Cache
 from proxy.composition.upstream_connections import address, open_upstream, origin, outgoing_proxies
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from proxy.composition.builder import IndexSet
 
 
-@dataclass(frozen=True, slots=True)
-class FirstSite:
+class FirstSite(msgspec.Struct, frozen=True):
     """Another Waystation, of which this one is the second site."""
 
     index: str

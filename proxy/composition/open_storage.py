@@ -6,10 +6,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
+
+import msgspec
 
 from proxy.config import Settings, StorageTable
 from proxy.errors import ConfigurationError
@@ -35,16 +36,14 @@ LAYOUT = "v1"
 to the other."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenBlobs:
+class OpenBlobs(msgspec.Struct, frozen=True):
     store: BlobStore
     evictor: Eviction
     objects: ObjectCalls | None = None
     """The requests to an object store; None: the files are in a folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlobParts:
+class BlobParts(msgspec.Struct, frozen=True):
     """The parts that opening a store needs, beyond its settings."""
 
     settings: Settings

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
+import msgspec
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
@@ -40,8 +40,7 @@ _PATH_ENDINGS = (".txt", ".in", ".toml", ".lock", ".json", ".jsonl", ".log")
 Problems = list[ConfigurationError]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedSettings:
+class LoadedSettings(msgspec.Struct, frozen=True):
     settings: Settings
     origins: Mapping[str, str]
     """For each setting that a source gives: the source, in words for people."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import msgspec
 from packaging.tags import mac_platforms, platform_tags
 
 from proxy.errors import ConfigurationError
@@ -48,8 +48,7 @@ _OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
 """The second part of the oldest glibc 2.x that wheels name, where it is not 17 (PEP 600)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(msgspec.Struct, frozen=True):
     """A parsed platform tag (PEP 425, 600, 656); ``str`` is the tag."""
 
     family: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from sys import version_info
 from typing import TYPE_CHECKING
 
+import msgspec
 from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 
 from proxy.distributions.platforms import PLATFORM_OPTION, Platform, parse_platform, this_platform
@@ -33,8 +33,7 @@ _UV_GLIBC = (17, 28, *range(31, 41))
 """The glibc 2.x that uv knows by name for x86_64 and aarch64."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """CPython of one minor version on one platform."""
 
     python: str

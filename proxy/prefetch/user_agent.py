@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -28,8 +27,7 @@ _RESOLVES_ONLY = frozenset({"compile", "lock", "tree", "export"})
 """Subcommands of uv that fetch metadata but no wheels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(msgspec.Struct, frozen=True):
     """The environment that a client installs for; equal for all clients of one kind."""
 
     target: Target

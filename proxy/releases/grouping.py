@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 
+import msgspec
 from packaging.version import Version
 
 from proxy.distributions import (
@@ -18,8 +18,7 @@ from proxy.distributions import (
 from proxy.model import File, ProjectName
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectRelease:
+class ProjectRelease(msgspec.Struct, frozen=True):
     version: str
     """Empty if the file names have no valid version."""
     files: tuple[File, ...]

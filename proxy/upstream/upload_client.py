@@ -10,6 +10,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 
 import aiohttp
+import msgspec
 
 from proxy import __version__
 from proxy.errors import UpstreamError
@@ -36,8 +37,7 @@ class OutgoingUpload:
     """Further files of the form by field, such as ``gpg_signature``."""
 
 
-@dataclass(frozen=True, slots=True)
-class UploadAnswer:
+class UploadAnswer(msgspec.Struct, frozen=True):
     status: int
     text: str
     """The reason phrase and the beginning of the body."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from msgspec.structs import replace
 
 from proxy.access import Scope
 from proxy.indexes import Index, LongList, listed_projects
@@ -45,8 +46,7 @@ WrapAsOf = Callable[[Index, Moment], Index]
 """An index as of a moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(msgspec.Struct, frozen=True):
     """Values that the handlers of all indexes share."""
 
     rendered: RenderedPages

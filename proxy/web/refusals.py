@@ -10,8 +10,8 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 from aiohttp import web
 
 from proxy.errors import Denied
@@ -31,8 +31,7 @@ _FIRST_SEGMENTS = frozenset(("simple", "files", "packages", "pypi", "+explain"))
 """Of the addresses below the root of an index."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(msgspec.Struct, frozen=True):
     """The help that a refusal names."""
 
     base: Callable[[], str] | None = None

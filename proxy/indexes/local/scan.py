@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -108,8 +107,7 @@ def counts(folder: str) -> bool:
     return name.isprintable() and not name.startswith(".") and name not in _NO_PROJECTS
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(msgspec.Struct, frozen=True):
     """Looks at a folder or a file. All methods raise ``OSError``."""
 
     root: str
