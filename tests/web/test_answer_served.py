@@ -10,7 +10,15 @@ import pytest
 from aiohttp import web
 
 from proxy.errors import Denied
-from proxy.events import AnswerServed, Event, Outcome, RequestKind
+from proxy.events import (
+    AnswerServed,
+    Event,
+    Events,
+    FileServed,
+    Outcome,
+    PageRefused,
+    RequestKind,
+)
 from proxy.model import ProjectName
 from proxy.web.fast_path_events import MAX_EVENTS, MAX_HITS, FastPathEvents
 from proxy.web.response_cache import Cacheable, CachedResponse
@@ -51,6 +59,20 @@ async def test_both_paths_send_the_same_event(stock: FakeIndex) -> None:
     assert (parsed.status, parsed.outcome, parsed.sent) == (200, Outcome.HIT, 5)
     assert (len(parsed.timings), len(cached.timings)) == (1, 2)
     assert msgspec.structs.replace(cached, cached=False, timings=parsed.timings) == parsed
+
+
+async def test_observers_of_files_and_refusals_get_no_other_answers(stock: FakeIndex) -> None:
+    digest = stock.add("foo", SDIST, b"bytes").address_digest
+    heard, special = AnswerListener(), AnswerListener()
+    events = Events(heard)
+    events.subscribe(special, FileServed, PageRefused)
+    async with serving(stock, observers=[events]) as site:
+        await site.get("/simple/foo/")
+        await site.get(f"/files/foo/{digest}/{SDIST}")
+        stock.error = Denied("foo", "it is too new", "cooldown")
+        await site.get("/simple/foo/")
+    assert [event.path for event in heard.served][1:] == [event.path for event in special.served]
+    assert [type(event) for event in special.served] == [FileServed, PageRefused]
 
 
 async def test_events_of_the_fast_path_come_when_there_are_many_or_a_moment_later(

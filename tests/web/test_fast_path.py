@@ -25,7 +25,13 @@ from proxy.model import Artifact, ProjectName, ProjectStatus
 from proxy.policies import Policy
 from proxy.web.app import create_app
 from proxy.web.fast_path import is_plain
-from proxy.web.response_cache import CACHEABLE, Cacheable, CachedResponse, ResponseCache
+from proxy.web.response_cache import (
+    CACHEABLE,
+    MAX_CHANGES,
+    Cacheable,
+    CachedResponse,
+    ResponseCache,
+)
 from proxy.web.server import Server
 from tests.support.clock import Clock
 from tests.support.distributions import make_sdist, make_wheel
@@ -384,6 +390,18 @@ def marked(cache: ResponseCache, **more: Any) -> web.Response:
 
 def revalidated(fresh_until: float, source: str = "upstream") -> PageRevalidated:
     return PageRevalidated(FOO, source, fresh_until, fresh_until, NOW)
+
+
+def test_no_state_of_a_page_has_the_number_of_an_earlier_one() -> None:
+    """However many other pages change in between, or all pages at once."""
+    cache = ResponseCache()
+    numbers = [cache.changes(FOO)]
+    others = [PageChanged(ProjectName(f"other-{number}")) for number in range(MAX_CHANGES + 1)]
+    for events in ([PageChanged(FOO)], others, [PageChanged(FOO)], [PageChanged(None)]):
+        for event in events:
+            cache.observe(event)
+        numbers.append(cache.changes(FOO))
+    assert len(set(numbers)) == len(numbers)
 
 
 def test_revalidating_a_page_renews_answers_from_that_page_only() -> None:
