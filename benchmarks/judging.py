@@ -15,7 +15,8 @@ from benchmarks.measures import OURS, Row
 from benchmarks.scenario import FULL, Context, Scenario
 from proxy.advisories import Advisories
 from proxy.advisories.osv import read_record
-from proxy.composition.policies import Epoch, Knowledge, build_policy
+from proxy.composition.policies import Epoch, Knowledge
+from proxy.composition.policy_rules import build_policy
 from proxy.config import load_settings
 from proxy.facts import (
     AttestationVerifier,

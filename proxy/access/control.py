@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import blake2b
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -19,10 +19,12 @@ from proxy.access.connection_names import CertificateName, FrontProxies
 from proxy.access.failures import FailureLimits
 from proxy.access.principals import GrantTable, Principal
 from proxy.access.rights import Grant, Rights
-from proxy.access.trusted_publishing import TrustedPublishing
 from proxy.errors import DirectoryUnavailable, NotAuthenticated, TooManyFailures
 from proxy.events import CredentialsChecked, Observer
 from proxy.runtime import BoundedDict, SingleFlight
+
+if TYPE_CHECKING:
+    from proxy.access.trusted_publishing import TrustedPublishing
 
 log = logging.getLogger(__name__)
 

@@ -1,16 +1,25 @@
 """Advisories: known faults and malice of releases (OSV), compact, and refreshed on a schedule."""
 
-from proxy.advisories.advisory_store import AdvisoryStore, SourceState
+from typing import TYPE_CHECKING
+
+from proxy import late_names
 from proxy.advisories.affected import OrderedVersions, is_inside, public
-from proxy.advisories.collection import Advisories, Advisory
-from proxy.advisories.refresher import (
-    AdvisoryRefresher,
-    AdvisorySource,
-    Fetched,
-    LocalSource,
-)
-from proxy.advisories.severity import BANDS, band_of, can_compute
-from proxy.advisories.sources import MAX_ARCHIVE, UnusableAdvisories
+
+if TYPE_CHECKING:
+    from proxy.advisories.advisory_store import AdvisoryStore, SourceState
+    from proxy.advisories.collection import Advisories, Advisory
+    from proxy.advisories.refresher import (
+        AdvisoryRefresher,
+        AdvisorySource,
+        Fetched,
+        LocalSource,
+    )
+    from proxy.advisories.severity import BANDS, band_of, can_compute
+    from proxy.advisories.sources import MAX_ARCHIVE, UnusableAdvisories
+else:  # what a start without such settings does not need
+    __getattr__ = late_names(
+        __name__, "advisory_store", "collection", "refresher", "severity", "sources"
+    )
 
 __all__ = [
     "BANDS",

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import msgspec
@@ -21,18 +20,16 @@ import msgspec
 from proxy.cli.check_report import cached_proxy, report_on
 from proxy.cli.confusion import names_by_rule, notes
 from proxy.cli.options import serving_options, settings_options
+from proxy.cli.probing import Attempt, upstreams
 from proxy.cli.settings import as_toml, in_force
 from proxy.composition import (
     DefaultDirectory,
     IndexTree,
     Proxy,
     access_remarks,
-    addresses,
     advisories_now,
-    api_problem,
     describe,
     described_addresses,
-    open_upstream,
     package_attempts,
     password_problems,
     peer_attempts,
@@ -42,14 +39,10 @@ from proxy.composition import (
     storage_remarks,
     store_problem,
     upload_remarks,
-    upstream_url,
     webhook_attempts,
-    without_credentials,
 )
 from proxy.config import (
     LocalTable,
-    MirrorTable,
-    ReleasesTable,
     Settings,
     cache_folder,
     load_settings,
@@ -58,7 +51,6 @@ from proxy.distributions import UnusableArchive, list_zip_members
 from proxy.errors import ConfigurationError, ProxyError, mask_credentials, reason
 from proxy.indexes import is_zip
 from proxy.storage import private_folder, require_local
-from proxy.upstream import probe
 
 
 @click.command("check")
@@ -159,56 +151,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "unset" if value is None else str(value) or '""'
-
-
-log = logging.getLogger(__name__)
-
-
-class Attempt(NamedTuple):
-    what: str
-    problem: str | None
-
-
-@asynccontextmanager
-async def probing(settings: Settings, tree: IndexTree) -> AsyncIterator[None]:
-    """Test the upstreams in the background; log a line with the reason for each that fails.
-
-    Nothing waits for the tests. Offline there are none. The requests do not count in the metrics.
-    """
-    task = asyncio.create_task(_probe_all(settings, tree))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _probe_all(settings: Settings, tree: IndexTree) -> None:
-    async for what, problem in upstreams(settings, tree):
-        if problem:
-            log.warning("%s: %s", what, problem)
-
-
-async def upstreams(settings: Settings, tree: IndexTree) -> AsyncIterator[Attempt]:
-    """Test each upstream once, one after the other."""
-    tables = [
-        (leaf.name, table)
-        for leaf in tree.leaves
-        if isinstance(leaf.table, MirrorTable) and not settings.offline
-        for table in addresses(leaf.table)
-    ]
-    for name, table in tables:
-        shown = without_credentials(upstream_url(table))
-        url = shown if shown.endswith("/") else f"{shown}/"
-        async with open_upstream(name, table, settings.of_index(table)) as transport:
-            problem = await probe(transport, url)
-        yield Attempt(f"{'' if name == 'upstream' else 'upstream '}{name} {shown}", problem)
-    for leaf in tree.leaves:
-        if isinstance(leaf.table, ReleasesTable) and not settings.offline:
-            in_force = settings.of_index(leaf.table)
-            for repository in dict.fromkeys(leaf.table.repositories):
-                problem = await api_problem(leaf.name, leaf.table, in_force, repository)
-                yield Attempt(f"releases {leaf.name} {repository}", problem)
 
 
 async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attempt]:

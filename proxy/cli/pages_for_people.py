@@ -6,14 +6,18 @@ import hashlib
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from proxy.cli.worker_process import worker_place
-from proxy.composition import Proxy, open_token_store
+from proxy.composition import Proxy
 from proxy.config import Settings, age_seconds, audit_folder
 from proxy.errors import ProxyError
 from proxy.face import Face, History, Recent, Surroundings, create_face
 from proxy.storage import SearchFile
 from proxy.web import Administration, Counters
+
+if TYPE_CHECKING:
+    from proxy.access import SharedTokens, TokenStore
 
 
 def open_face(
@@ -37,7 +41,7 @@ def open_face(
         poll=proxy.poll,
         cache_size=lambda: _cache_size(proxy),
         administration=lambda: administration,
-        token_store=(lambda: open_token_store(settings)) if settings.access else None,
+        token_store=(lambda: _token_store(settings)) if settings.access else None,
         token_max_age=age_seconds(settings.access.token_max_age) if settings.access else None,
         audit_folder=audit_folder(settings) if settings.audit else None,
         cache_limit=int(settings.max_size) or None,
@@ -74,3 +78,9 @@ async def _private_names(proxy: Proxy) -> set[str]:
         with suppress(ProxyError):
             found |= await directory.projects()
     return found
+
+
+def _token_store(settings: Settings) -> TokenStore | SharedTokens:
+    from proxy.composition import open_token_store  # most servers control no access
+
+    return open_token_store(settings)

@@ -18,7 +18,6 @@ import click
 from proxy import __version__
 from proxy.administration import ServerAdministration
 from proxy.cli.administering import server_administration
-from proxy.cli.check import probing
 from proxy.cli.confusion import watching_names
 from proxy.cli.observing import (
     Observing,
@@ -31,6 +30,7 @@ from proxy.cli.observing import (
 )
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.pages_for_people import open_face
+from proxy.cli.probing import probing
 from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
 from proxy.cli.standing_work import standing_work, warn_of_changed_files
 from proxy.cli.worker_process import follow_supervisor, received_settings, worker_place

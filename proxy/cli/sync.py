@@ -8,14 +8,14 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import log_errors_only, print_missing
 from proxy.composition import Proxy, mirrored, open_proxy
-from proxy.config import KeepTable, Settings, load_settings
+from proxy.config import Settings, load_settings
 from proxy.distributions import parse_targets
 from proxy.errors import ConfigurationError
 from proxy.requirements import DEFAULT_JOBS, FileFilter
@@ -31,6 +31,9 @@ from proxy.warm import (
     sync,
     temporary_cache,
 )
+
+if TYPE_CHECKING:
+    from proxy.config import KeepTable
 
 _NO_TABLES = """\
 add one to the settings file that --config names, such as

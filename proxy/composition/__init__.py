@@ -1,5 +1,8 @@
 """Composition: settings become a running tree of indexes, by their concrete classes."""
 
+from typing import TYPE_CHECKING
+
+from proxy import late_names
 from proxy.composition.cache import (
     PRIVATE_NAMES,
     Cache,
@@ -14,14 +17,6 @@ from proxy.composition.description import (
 )
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
 from proxy.composition.index_tree import AS_OF, DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
-from proxy.composition.open_access import (
-    access_remarks,
-    open_access,
-    open_token_store,
-    password_problems,
-    unknown_indexes,
-)
-from proxy.composition.open_advisories import advisories_now
 from proxy.composition.open_audit import open_audit
 from proxy.composition.open_mirror import open_mirror
 from proxy.composition.open_packages import package_attempts
@@ -42,6 +37,17 @@ from proxy.composition.upstream_connections import (
     open_upstream,
 )
 
+if TYPE_CHECKING:
+    from proxy.composition.open_access import (
+        access_remarks,
+        open_token_store,
+        password_problems,
+        unknown_indexes,
+    )
+    from proxy.composition.open_advisories import advisories_now
+else:  # what a start without such settings does not need
+    __getattr__ = late_names(__name__, "open_access", "open_advisories")
+
 __all__ = [
     "AS_OF",
     "DEFAULT_PACKAGES",
@@ -61,7 +67,6 @@ __all__ = [
     "index_as_of",
     "kind_of_rule",
     "mirrored",
-    "open_access",
     "open_audit",
     "open_cache",
     "open_mirror",

@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proxy.advisories import AdvisoryRefresher
 from proxy.composition.facts import open_knowledge
 from proxy.composition.ground import Ground
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
-from proxy.composition.open_advisories import open_advisories
 from proxy.composition.open_mirror import open_mirror
 from proxy.composition.open_packages import object_packages, open_object_index
 from proxy.composition.open_sites import FirstSite, open_sites
@@ -46,6 +44,7 @@ from proxy.indexes import (
 from proxy.policies import Policy, Reserved, Withheld, matcher
 
 if TYPE_CHECKING:
+    from proxy.advisories import AdvisoryRefresher
     from proxy.publish import PackageStore, Publisher
 
 _NOT_OF_DIRECTORY = {"policies", *UPLOAD_SETTINGS}
@@ -89,6 +88,8 @@ async def open_indexes(settings: Settings, ground: Ground, stack: AsyncExitStack
     """Open what the settings describe until ``stack`` closes. Raises ``ConfigurationError``."""
     opened = IndexSet(resolve_tree(settings))
     if table := settings.advisories:
+        from proxy.composition.open_advisories import open_advisories  # not at every start
+
         key = ("advisories", table, settings.offline, *_inherited(settings))
         opened.advisories = await ground.parts.use(
             key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 from proxy.access import ANY
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
@@ -14,7 +15,6 @@ from proxy.config import (
     IndexTable,
     LocalTable,
     MirrorTable,
-    OidcRuleTable,
     ReleasesTable,
     RoutedTable,
     RuleTable,
@@ -22,6 +22,9 @@ from proxy.config import (
     UpstreamTable,
 )
 from proxy.indexes import is_zip
+
+if TYPE_CHECKING:
+    from proxy.config import OidcRuleTable
 
 JOB_CLAIMS = {
     *("environment", "ref", "ref_type", "ref_protected", "event_name", "sub", "build_branch"),

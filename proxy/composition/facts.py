@@ -8,9 +8,8 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from proxy.advisories import Advisory, AdvisoryRefresher
 from proxy.composition.policies import Epoch, Knowledge
-from proxy.config import HookTable, Settings
+from proxy.config import Settings
 from proxy.events import Observer
 from proxy.model import ProjectName
 from proxy.policies import ParsedPages
@@ -18,6 +17,8 @@ from proxy.storage import Records
 from proxy.upstream import Poster
 
 if TYPE_CHECKING:
+    from proxy.advisories import Advisory, AdvisoryRefresher
+    from proxy.config import HookTable
     from proxy.facts import DecisionFacts
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import HttpUrl
 
@@ -19,11 +20,13 @@ from proxy.config import (
     ReleasesTable,
     RoutedTable,
     UpstreamTable,
-    WebhookTable,
 )
 from proxy.errors import ConfigurationError
 from proxy.indexes import is_zip
 from proxy.upstream import Addresses
+
+if TYPE_CHECKING:
+    from proxy.config import WebhookTable
 
 
 class DefaultDirectory(LocalTable):

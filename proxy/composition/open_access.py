@@ -36,12 +36,13 @@ from proxy.access import (
     require_libraries,
 )
 from proxy.composition.index_tree import resolve_tree
-from proxy.config import AccessTable, Settings, cache_folder
+from proxy.config import Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Observer
 from proxy.upstream import DocumentFetcher
 
 if TYPE_CHECKING:
+    from proxy.config import AccessTable
     from proxy.scale import SmallObjects
 
 TOKENS = "tokens.sqlite"
@@ -50,16 +51,13 @@ TOKENS = "tokens.sqlite"
 
 @asynccontextmanager
 async def open_access(
+    table: AccessTable,
     settings: Settings,
     events: Observer,
     limits: FailureLimits,
     clock: Callable[[], float] = time.time,
-) -> AsyncIterator[Access | None]:
-    """None: the settings have no ``[access]``. Raises ``ConfigurationError``."""
-    table = settings.access
-    if table is None:
-        yield None
-        return
+) -> AsyncIterator[Access]:
+    """``table``: that of the settings. Raises ``ConfigurationError``."""
     others = [*_passwords(table), *_directory(table)]
     async with AsyncExitStack() as stack:
         store = await asyncio.to_thread(open_token_store, settings)

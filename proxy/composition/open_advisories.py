@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxy.advisories import (
     MAX_ARCHIVE,
@@ -18,12 +19,15 @@ from proxy.advisories import (
     UnusableAdvisories,
 )
 from proxy.composition.upstream_connections import outgoing_proxies
-from proxy.config import AdvisoriesTable, Settings
+from proxy.config import Settings
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.events import Observer
 from proxy.model import ProjectName
 from proxy.runtime import count_text, end_tasks, in_thread
 from proxy.upstream import Timeouts, Transport, Validators, find_credentials, mask, open_transport
+
+if TYPE_CHECKING:
+    from proxy.config import AdvisoriesTable
 
 FOLDER = "advisories"
 """In the cache folder."""

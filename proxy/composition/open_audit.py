@@ -20,12 +20,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proxy.config import AuditTable, Settings, audit_folder
+from proxy.config import Settings, audit_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import AnswerServed, Events
 
 if TYPE_CHECKING:
     from proxy.audit import AuditTrail
+    from proxy.config import AuditTable
 
 
 @asynccontextmanager

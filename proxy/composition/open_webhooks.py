@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from proxy.composition.index_tree import resolve_tree
 from proxy.composition.upstream_connections import outgoing_proxies
-from proxy.config import LocalTable, Settings, WebhookTable, cache_folder
+from proxy.config import LocalTable, Settings, cache_folder
 from proxy.errors import reason
 from proxy.runtime import count_text, end_tasks, timestamp_text
 from proxy.upstream import WebhookClient
 
 if TYPE_CHECKING:
+    from proxy.config import WebhookTable
     from proxy.publish import Publisher
     from proxy.webhooks import Delivery, StateFile
 

@@ -1,67 +1,23 @@
-"""Builds the policies that an index names from their tables: one line for each kind."""
+"""The policies that an index names, and what their rules know beside the page."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from packaging.specifiers import SpecifierSet
-
-from proxy.advisories import BANDS
 from proxy.composition.index_tree import AS_OF, resolve_tree
-from proxy.config import (
-    AllowTable,
-    CooldownTable,
-    DenyTable,
-    ExemptTable,
-    ExpressionTable,
-    FilesTable,
-    HookTable,
-    IndexTable,
-    KnownFaultsTable,
-    LicenceTable,
-    MalwareTable,
-    PolicyTable,
-    ProvenanceTable,
-    RoutedTable,
-    Settings,
-    StatusTable,
-    age_seconds,
-)
+from proxy.config import IndexTable, RoutedTable, Settings
 from proxy.events import Observer, PageChanged
 from proxy.indexes import Guarded, Index, Routed
-from proxy.model import ProjectName, normalize
-from proxy.policies import (
-    About,
-    Allow,
-    AsOf,
-    Condition,
-    ConfiguredPolicy,
-    Cooldown,
-    CooldownWithFixes,
-    Criteria,
-    Decided,
-    Deny,
-    Exemption,
-    Expression,
-    Files,
-    FixCriteria,
-    KnownFaults,
-    Licences,
-    Malware,
-    ParsedPages,
-    Policy,
-    Provenance,
-    Rule,
-    Status,
-    matcher,
-    parse_digest,
-)
+from proxy.model import ProjectName
+from proxy.policies import AsOf, ConfiguredPolicy, ParsedPages, Policy
 
 if TYPE_CHECKING:
+    from proxy.config import HookTable
     from proxy.facts import DecisionFacts, LicenceFacts, ProvenanceFacts
+    from proxy.policies import About
 
 
 class Epoch:
@@ -108,166 +64,22 @@ class Knowledge:
     parsed_pages: ParsedPages = field(default_factory=ParsedPages)
 
 
-def _nothing_known(project: ProjectName) -> Callable[[str], None]:
-    return lambda digest: None
-
-
-BuildRule = Callable[[Any, Knowledge], Rule]
-
-
-def _deny(table: DenyTable, knowledge: Knowledge) -> Rule:
-    return Deny(_criteria(table))
-
-
-def _allow(table: AllowTable, knowledge: Knowledge) -> Rule:
-    return Allow(_criteria(table))
-
-
-def _files(table: FilesTable, knowledge: Knowledge) -> Rule:
-    return Files(
-        sdists=table.sdists,
-        prereleases=table.prereleases,
-        legacy=table.legacy,
-        platforms=table.platforms,
-        pythons=table.pythons,
-        max_size=table.max_size,
-        latest=table.latest,
-    )
-
-
-def _cooldown(table: CooldownTable, knowledge: Knowledge) -> Rule:
-    age = age_seconds(table.age)
-    cooldown = Cooldown(
-        age, age_seconds(table.batch), table.unknown, spares_locked=table.locked == "allow"
-    )
-    if not table.security_fixes:
-        return cooldown
-    criteria = FixCriteria(
-        BANDS[table.fix_severity],
-        frozenset(table.fix_sources),
-        table.fix_loose,
-        table.fix_min_age,
-    )
-    return CooldownWithFixes(cooldown, age, knowledge.about, criteria)
-
-
-def _status(table: StatusTable, knowledge: Knowledge) -> Rule:
-    return Status(table.refuse)
-
-
-def _malware(table: MalwareTable, knowledge: Knowledge) -> Rule:
-    return Malware(knowledge.about)
-
-
-def _known_faults(table: KnownFaultsTable, knowledge: Knowledge) -> Rule:
-    return KnownFaults(
-        knowledge.about,
-        lowest=BANDS.get(table.severity),
-        refuses_unknown=table.unknown == "refuse",
-        refused=table.ids,
-        ignored=table.ignore,
-        only_if_fixed=table.only_if_fixed,
-    )
-
-
-def _expression(table: ExpressionTable, knowledge: Knowledge) -> Rule:
-    condition, licences = Condition(table.refuse), knowledge.licences
-    if licences is None or not condition.needs_licences:
-        return Expression(condition, knowledge.about)
-    licences.watch(lambda licence: True)
-    return Expression(condition, knowledge.about, licences.licences_of, licences)
-
-
-def _licence(table: LicenceTable, knowledge: Knowledge) -> Rule:
-    facts = knowledge.licences
-    rule = Licences(
-        facts.licences_of if facts else _nothing_known,
-        facts,
-        allowed=table.allow,
-        denied=table.deny,
-        refuses_unknown=table.unknown == "refuse",
-    )
-    if facts:
-        facts.watch(rule.is_decisive)
-        facts.prefetches = facts.prefetches or table.prefetch
-    return rule
-
-
-def _hook(table: HookTable, knowledge: Knowledge) -> Rule:
-    facts = knowledge.decisions(table) if knowledge.decisions else None
-    rule = Decided(
-        facts.decisions_of if facts else _nothing_known,
-        facts,
-        refuses_unknown=table.unknown == "refuse",
-        refuses_undecided=table.scope == "page" and table.unknown == "refuse",
-    )
-    if facts:
-        facts.refuses = rule.refuses
-    return rule
-
-
-def _provenance(table: ProvenanceTable, knowledge: Knowledge) -> Rule:
-    facts = knowledge.provenance
-    if facts and table.require == "unchanged":
-        facts.compares = True
-    return Provenance(
-        facts.proofs_of if facts else _nothing_known,
-        facts,
-        require=table.require,
-        pinned={normalize(project): publishers for project, publishers in table.pinned.items()},
-        refuses_unknown=table.unknown == "refuse",
-    )
-
-
-RULES: Mapping[str, BuildRule] = {
-    "deny": _deny,
-    "allow": _allow,
-    "files": _files,
-    "cooldown": _cooldown,
-    "status": _status,
-    "malware": _malware,
-    "advisories": _known_faults,
-    "expression": _expression,
-    "licence": _licence,
-    "hook": _hook,
-    "provenance": _provenance,
-}
-"""By the kind of the table."""
-
 BUILT_IN_RULES = (AS_OF, "vanished", "quarantined")
 """Rules that are settings of an index, or of a standard, and have no table."""
-LISTS = (DenyTable, AllowTable)
-"""Their ``projects`` are entries of the list, and not the projects that the policy applies to."""
 
 
 def build_policies(index: IndexTable, settings: Settings, knowledge: Knowledge) -> list[Policy]:
     """The policies of an index, in the order in which it names them."""
     tables = settings.all_policies
     instant = [as_of(index.as_of.timestamp())] if index.as_of else []
+    if not index.policies:
+        return instant
+    from proxy.composition.policy_rules import build_policy
+
     named = dict.fromkeys(index.policies)
     return instant + [
         build_policy(name, tables[name], settings.exempt, knowledge) for name in named
     ]
-
-
-def build_policy(
-    name: str, table: Any, exempt: Iterable[ExemptTable], knowledge: Knowledge
-) -> Policy:
-    """The policy that a table describes, with the exemptions that name it."""
-    assert isinstance(table, PolicyTable)
-    kind: str = table.kind  # type: ignore[attr-defined]  # every subclass has one
-    return ConfiguredPolicy(
-        name,
-        kind,
-        RULES[kind](table, knowledge),
-        mode=table.mode,
-        show=table.look,
-        projects=["*"] if isinstance(table, LISTS) else table.projects,
-        except_projects=table.except_projects,
-        note=table.reason,
-        exemptions=[_exemption(row) for row in exempt if name in row.policy],
-        clock=knowledge.clock,
-    )
 
 
 def as_of(instant: float) -> Policy:
@@ -299,17 +111,3 @@ def kind_of_rule(indexes: Iterable[Index], rule: str) -> str:
         if isinstance(index, Routed) and index.name == rule:
             return "routed"
     return rule
-
-
-def _criteria(table: DenyTable | AllowTable) -> Criteria:
-    return Criteria(table.projects, table.versions, table.filenames, table.digests)
-
-
-def _exemption(row: ExemptTable) -> Exemption:
-    return Exemption(
-        row.reason,
-        matcher([row.project]) if row.project else None,
-        SpecifierSet(row.version) if row.version else None,
-        parse_digest(row.digest) if row.digest else None,
-        row.until.timestamp() if row.until else None,
-    )

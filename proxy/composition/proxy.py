@@ -10,12 +10,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from proxy.access import Access, FailureLimits
-from proxy.advisories import AdvisoryRefresher
 from proxy.composition.builder import IndexSet, open_indexes
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.ground import Ground
 from proxy.composition.index_tree import IndexTree, resolve_tree
-from proxy.composition.open_access import open_access
 from proxy.composition.open_mirror import prefetch_limits
 from proxy.composition.open_sites import FirstSite, announce_renewed
 from proxy.composition.open_storage import probing_store
@@ -32,6 +30,7 @@ from proxy.runtime import BackgroundQueue, end_tasks
 from proxy.upstream import InFlight, UpstreamTrace
 
 if TYPE_CHECKING:
+    from proxy.advisories import AdvisoryRefresher
     from proxy.publish import Publisher
     from proxy.webhooks import Delivery
 
@@ -64,9 +63,7 @@ class Proxy:
         async with AsyncExitStack() as stack:
             opened = await open_indexes(settings, self._ground, stack)
             prefetching = await self._open_prefetching(settings, opened, stack)
-            access = await stack.enter_async_context(
-                open_access(settings, self.events, self._limits, self._ground.clock)
-            )
+            access = await self._open_access(settings, stack)
             kept = stack.pop_all()
         former, self._stack = self._stack, kept
         self.access = access
@@ -78,6 +75,15 @@ class Proxy:
         await former.aclose()
         roots = {directory.root for directory in self.directories}
         self.cache.claims.served.intersection_update(roots)
+
+    async def _open_access(self, settings: Settings, stack: AsyncExitStack) -> Access | None:
+        if settings.access is None:
+            return None
+        from proxy.composition.open_access import open_access  # most servers control no access
+
+        return await stack.enter_async_context(
+            open_access(settings.access, settings, self.events, self._limits, self._ground.clock)
+        )
 
     async def _open_prefetching(
         self, settings: Settings, opened: IndexSet, stack: AsyncExitStack

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from proxy.config.access_table import AccessTable
 from proxy.config.index_base import NAME, name_problems
 from proxy.config.index_tables import MirrorTable, ReleasesTable, UpstreamTable
-from proxy.config.operation_tables import WebhookTable
-from proxy.config.policy_checks import policy_problems
 from proxy.config.settings import Settings
 from proxy.config.storage_table import storage_problems
 from proxy.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from proxy.config.access_table import AccessTable
+    from proxy.config.operation_tables import WebhookTable
 
 REQUIRED_TOGETHER = {
     "tls_certificate": "tls_key",
@@ -45,13 +46,20 @@ def consistency_problems(
     if settings.storage:
         yield from storage_problems(settings.storage)
     yield from _page_ttl_problems("page_ttl_min", settings)
-    yield from policy_problems(settings, given.get("policies"))
+    yield from _policy_problems(settings, given)
     yield from name_problems(settings.indexes, settings.prefix)
     for name, table in settings.indexes.items():
         if isinstance(table, UpstreamTable):
             yield from _upstream_problems(f"indexes.{name}", table, settings)
     for name, webhook in settings.webhooks.items():
         yield from _webhook_problems(name, webhook)
+
+
+def _policy_problems(settings: Settings, given: Mapping[str, Any]) -> Iterator[ConfigurationError]:
+    if settings.all_policies or settings.exempt or settings.indexes:
+        from proxy.config.policy_checks import policy_problems  # the models of all policies
+
+        yield from policy_problems(settings, given.get("policies"))
 
 
 def _webhook_problems(name: str, table: WebhookTable) -> Iterator[ConfigurationError]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
@@ -15,7 +15,6 @@ from pydantic_settings import EnvSettingsSource
 from proxy.config.consistency import consistency_problems
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.settings import VARIABLE_PREFIX, Settings
-from proxy.config.validation_errors import explain_errors, unknown_setting
 from proxy.errors import ConfigurationError, refuse
 
 if TYPE_CHECKING:
@@ -94,6 +93,10 @@ def _validate(
     try:
         return Settings(**values)
     except ValidationError as error:
+        from proxy.config.validation_errors import (
+            explain_errors,  # imports the models of all tables
+        )
+
         problems += explain_errors(error, origins)
         wrong = {each["loc"][0] for each in error.errors()}
         return Settings(**{name: value for name, value in values.items() if name not in wrong})
@@ -117,11 +120,17 @@ def _read_file(path: Path, text: str | None, problems: Problems) -> dict[str, An
     else:
         known = {name: value for name, value in values.items() if name in Settings.model_fields}
         problems += [
-            unknown_setting(name, Settings.model_fields, str(path))
+            _unknown_setting(name, Settings.model_fields, str(path))
             for name in sorted(values.keys() - known.keys())
         ]
         return _resolve_paths(known, path.parent)
     return {}
+
+
+def _unknown_setting(name: str, known: Iterable[str], origin: str = "") -> ConfigurationError:
+    from proxy.config.validation_errors import unknown_setting
+
+    return unknown_setting(name, known, origin)
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -243,7 +252,7 @@ def _read_environment(problems: Problems) -> dict[str, Any]:
         return {}
     known = {VARIABLE_PREFIX + name.upper() for name in Settings.model_fields}
     problems += [
-        unknown_setting(name, known)
+        _unknown_setting(name, known)
         for name in ours
         if name.upper() not in known | {CONFIG_VARIABLE, TOKEN_VARIABLE}
     ]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     ByteSize,
@@ -21,13 +21,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from proxy.config.access_table import AccessTable
-from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
 from proxy.config.index_base import IndexTableBase
 from proxy.config.index_tables import IndexTable, UpstreamTable
-from proxy.config.keep_table import KeepTable
-from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable, WebhookTable
-from proxy.config.policy_tables import CooldownTable, ExemptTable
 from proxy.config.storage_table import StorageTable
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import (
@@ -45,8 +40,26 @@ from proxy.config.values import (
     Speculation,
     UserPath,
     VanishedFiles,
+    late_type,
 )
 from proxy.policies import Reserved
+
+if TYPE_CHECKING:
+    from proxy.config.access_table import AccessTable
+    from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
+    from proxy.config.keep_table import KeepTable
+    from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable, WebhookTable
+    from proxy.config.policy_tables import ExemptTable
+else:  # most settings have none of these tables, and their models take long to make
+    AccessTable = late_type("access_table", "AccessTable")
+    AdvisoriesTable = late_type("fact_tables", "AdvisoriesTable")
+    AnyPolicyTable = late_type("fact_tables", "AnyPolicyTable")
+    KeepTable = late_type("keep_table", "KeepTable")
+    AuditTable = late_type("operation_tables", "AuditTable")
+    LimitsTable = late_type("operation_tables", "LimitsTable")
+    TracesTable = late_type("operation_tables", "TracesTable")
+    WebhookTable = late_type("operation_tables", "WebhookTable")
+    ExemptTable = late_type("policy_tables", "ExemptTable")
 
 VARIABLE_PREFIX = "WAYSTATION_"
 """Begins the names of environment variables that are settings."""
@@ -189,6 +202,8 @@ class Settings(BaseSettings):
         """The tables of policies by name, with the one that the short form means."""
         if self.cooldown is None:
             return self.policies
+        from proxy.config.policy_tables import CooldownTable
+
         return {SHORT_COOLDOWN: CooldownTable(kind="cooldown", age=self.cooldown), **self.policies}
 
     def of_index(self, table: IndexTableBase) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -126,3 +127,17 @@ class BuiltLate:
         adapter = cache(lambda: TypeAdapter(annotated))
         late = PlainValidator(lambda value: adapter().validate_python(value))
         return late.__get_pydantic_core_schema__(Any, handler)
+
+
+def late_type(module: str, name: str) -> Any:
+    """A type of a module of this package, which is imported with the first value of the type.
+
+    For types in ``BuiltLate``. Type checkers are given the type itself.
+    """
+
+    class Late:
+        @classmethod
+        def __get_pydantic_core_schema__(cls, annotated: Any, handler: GetCoreSchemaHandler) -> Any:
+            return handler.generate_schema(getattr(import_module(f"proxy.config.{module}"), name))
+
+    return Late

@@ -38,7 +38,6 @@ from proxy.web.refusals import CONTACT, Contact
 from proxy.web.rendered_pages import RenderedPages
 from proxy.web.response_cache import ResponseCache
 from proxy.web.sampling import Sampler, Sources
-from proxy.web.token_exchange import TokenExchange
 
 if TYPE_CHECKING:
     from proxy.publish import Publisher
@@ -137,6 +136,8 @@ def create_app(
     metrics = _metrics(app, counters, gauges, sources or Sources())
     home = Home(index_url, ready, gauges, checks, fixed=fixed_url, names=lambda: mounts.names)
     if access:
+        from proxy.web.token_exchange import TokenExchange  # most servers control no access
+
         app.add_routes(TokenExchange(mounts.accepting, prefix).routes())
     face = list(pages.routes()) if pages else []
     for base in dict.fromkeys(("", prefix)):

@@ -62,6 +62,11 @@ SLOW_TO_IMPORT = {
     *("proxy.bundle", "proxy.export", "proxy.requirements", "proxy.simple.parse_html"),
     *("proxy.audit", "proxy.explain", "proxy.presentation", "proxy.warm", "proxy.web.explain"),
     *("proxy.facts", "proxy.publish", "proxy.scale", "proxy.webhooks"),
+    *("proxy.access.tokens", "proxy.access.trusted_publishing", "proxy.advisories.collection"),
+    *("proxy.composition.open_access", "proxy.composition.open_advisories"),
+    *("proxy.composition.policy_rules", "proxy.config.access_table", "proxy.config.fact_tables"),
+    *("proxy.config.keep_table", "proxy.config.operation_tables", "proxy.config.policy_tables"),
+    *("proxy.policies.advisories", "proxy.policies.expressions", "proxy.policies.lists"),
     *(PAGES - {f"proxy.face.{name}" for name in AT_START}),
 }
 """What a start without a settings file does not need."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from proxy.composition.policies import Epoch, Knowledge, build_policy
+from proxy.composition.policies import Epoch, Knowledge
+from proxy.composition.policy_rules import build_policy
 from proxy.config import load_settings
 from proxy.indexes import Judged
 from proxy.indexes.judged import judge_page
