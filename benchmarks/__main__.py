@@ -98,7 +98,7 @@ def _run(chosen: Sequence[Scenario], context: Context, options: argparse.Namespa
         say(f"{scenario.name}: {scenario.about}")
         try:
             scenario.run(context)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the others go on
+        except Exception as error:  # noqa: BLE001  # after any error the other scenarios run
             say(f"  broken: {type(error).__name__}: {error}")
             broken.append(scenario.name)
         else:

@@ -59,7 +59,7 @@ def _warm(context: Context, upstream: str, contender: str, table: Mapping[str, o
 
 
 def _observe(context: Context) -> None:
-    """Each answer is an event of its own, as in the handlers: the dearest case."""
+    """Each answer is an event of its own, as in the handlers: the most expensive case."""
     folder = context.folder("audit", fast=True)
     days = 4 if context.sizes.seconds > 1 else 1
     events = [event for day in range(days) for event in _answers(day)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.measures import OURS
 
 RESULTS = Path(__file__).with_name("results")
-BUSY = 0.6
+BUSY_SHARE = 0.6
 """Share of a core that is planned to be in use at the peak: the rest is for bursts and restarts."""
 SPARE = 1
 """Replicas that may be missing at the peak."""
@@ -30,7 +30,7 @@ COMMANDS = 4
 """Of Redis, to look up, lease, store and announce a page."""
 PAGE_IN_REDIS = 40_000
 """Bytes of a compressed page with its head, on average of those that are requested."""
-CONNECTION_BYTES = 1.25e9 * BUSY
+CONNECTION_BYTES = 1.25e9 * BUSY_SHARE
 """Bytes a second through a network card of 10 Gbit/s, as planned."""
 REQUESTS_OF_INSTALL = 271
 """Requests of the scenario ``real-uv-cold``."""
@@ -69,7 +69,7 @@ def _median(results: Path, scenario: str, row: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What clients request, on average; all rates per second."""
+    """The requests of clients, on average; all rates per second."""
 
     name: str
     requests: float
@@ -136,7 +136,7 @@ def need(demand: Demand, costs: UnitCosts) -> Need:
         + max(0.0, sent - files * LONG_FILE / 2) * costs.byte
         + requests * demand.cold * costs.cold
     )
-    least = math.ceil(max(cores / BUSY, sent / CONNECTION_BYTES))
+    least = math.ceil(max(cores / BUSY_SHARE, sent / CONNECTION_BYTES))
     replicas = max(FLEET, least + SPARE)
     pages = requests - files
     looked_up = min(pages, replicas * demand.projects / PAGE_LIFETIME)

@@ -1,4 +1,4 @@
-"""What the fake upstream answers to a request, and its counts. No sockets."""
+"""The answers of the fake upstream to requests, and its counts. No sockets."""
 
 from __future__ import annotations
 

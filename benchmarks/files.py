@@ -20,7 +20,7 @@ from benchmarks.synthetic_projects import project
 
 READERS = (1, 4)
 DOWNLOADS = 8
-PAUSE = 0.003
+PAGE_INTERVAL = 0.003
 """Seconds between two probes."""
 
 
@@ -78,7 +78,7 @@ def _probe(server: Server, path: str, times: int) -> list[float]:
         found = []
         for _ in range(times):
             found.append(client.get(path, UV).seconds)
-            time.sleep(PAUSE)
+            time.sleep(PAGE_INTERVAL)
         return found
     finally:
         client.close()

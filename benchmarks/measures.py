@@ -22,7 +22,7 @@ class Row:
     work: str
     unit: str
     bound: float | None = None
-    """What is aimed at; ``None``: shown, not judged."""
+    """The aim; ``None``: shown, not judged."""
     most: bool = False
     """The bound is an upper one."""
     kind: Literal["ratio", "difference", "value"] = "ratio"

@@ -1,4 +1,4 @@
-"""Scenario: installers while somebody types into the search and the page of activity is open."""
+"""Scenario: installers while a person types into the search and the page of activity is open."""
 
 from __future__ import annotations
 

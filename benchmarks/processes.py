@@ -14,7 +14,7 @@ from pathlib import Path
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
-"""What is measured has a core of its own, if there are two."""
+"""The measured process has a core of its own, if there are two."""
 PATIENCE = 60.0
 """Seconds a server may take to answer for the first time, or to come to rest."""
 

@@ -22,7 +22,7 @@ HEAD = ("work", "aim", "measured", "ours: median (least - most)", "beside", "ver
 
 @dataclass(slots=True)
 class Result:
-    """What one scenario measured."""
+    """The measurements of one scenario."""
 
     scenario: str
     date: str

@@ -182,7 +182,7 @@ class RawClient:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """What is done once in a process, or over and over without a request, is in no row."""
+        """Work that is done once in a process, or repeatedly without a request, is in no row."""
         with suppress(RuntimeError):
             self._get("/simple/absent/", {})
         time.sleep(AFTERWARDS)

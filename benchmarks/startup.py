@@ -49,7 +49,7 @@ def _first_page(context: Context, key: str, folder: Path, upstream: str, package
 def _page_cost(context: Context, upstream: str, packages: dict[str, Path]) -> None:
     for contender, folder in packages.items():
         with waystation(context.folder("cost"), upstream, packages=folder, ready=PAGE) as ours:
-            ours.wait_idle(context.sizes.rest)  # it looks into the distributions behind our back
+            ours.wait_idle(context.sizes.rest)  # it opens the distributions in the background
             context.calm()
             load = drive(ours, PAGE, UV, seconds=context.sizes.seconds)
             context.record("start-page-cost", contender, load.cpu)

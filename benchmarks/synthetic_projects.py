@@ -15,7 +15,7 @@ _PROJECT = re.compile(r"made-(\d{1,5})x(\d{1,9})-(\d{1,6})")
 _WHEEL = re.compile(r"made_(\d{1,5})x(\d{1,9})_(\d{1,6})-(\d+\.\d+)-py3-none-any\.whl")
 _TAIL = 128
 """Bytes at the end of a file in which it differs from all others of its size."""
-_PROSE = "Nothing that is written here is of use to anybody, but it has a usual length.\n" * 24
+_PROSE = "This text has no meaning, but it has a usual length.\n" * 24
 
 
 class Shown(NamedTuple):

@@ -1,4 +1,4 @@
-"""Scenario: how long the slowest of a hundred warm answers take, at half of what can be had.
+"""Scenario: how long the slowest of a hundred warm answers take, at half of the possible rate.
 
 wrk knows no rate. A client of raw sockets sends at fixed intervals here, whether or not answers
 have come, over many connections; a request for which no connection is free counts from when it
@@ -41,7 +41,7 @@ SHARE = 0.5
 """Of the rate that the slower server reaches with wrk: the same rate for all."""
 PAGES = (3, 300)
 BUFFER = 256 * 1024
-BURST, PAUSE = 0.4, 0.3
+BURST, PAUSE_BETWEEN_BURSTS = 0.4, 0.3
 """Seconds of load, and without."""
 PATIENCE = 5.0
 """Seconds without any answer after which a server counts as broken."""
@@ -158,7 +158,7 @@ def _bursts(context: Context, those: Pair, key: str, paths: Mapping[str, str], r
             found.setdefault(("p50", name), []).append(_percentile(burst.answers, 50))
             found.setdefault(("p99", name), []).append(_percentile(burst.answers, 99))
             found.setdefault(("lag", name), []).append(_percentile(burst.lags, 99))
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_BETWEEN_BURSTS)
     for (figure, name), values in found.items():
         context.record(f"tail-{key}-{figure}", name, statistics.quantiles(values, n=4)[0])
     for client in clients.values():

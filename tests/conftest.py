@@ -1,4 +1,4 @@
-"""What every test has: time in its hands, and no way to a network beyond this machine."""
+"""Fixtures of all tests: a clock, and no way to a network beyond this machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _only_loopback(event: str, args: tuple[Any, ...]) -> None:
 
 sys.addaudithook(_only_loopback)
 gc.disable()  # what collecting makes stays; see pytest_collection_finish
-# A shell starts what runs behind it with Ctrl-C ignored, and so would be what tests start.
+# A shell starts background processes with Ctrl-C ignored, which processes of tests would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 socket.setdefaulttimeout(60)
 os.environ["PATH"] = PATH

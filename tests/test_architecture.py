@@ -365,9 +365,11 @@ def test_helpers_of_tests_and_benchmarks_have_names_of_their_own() -> None:
 def test_names_say_what_they_mean() -> None:
     """``from scheduler import PAUSE`` says nothing of what pauses, and a function may report,
     log, format or convert, but not "tell"."""
-    for module in PATHS:
-        names = {name.strip("_") for name in _defined(_tree(module))}
-        assert names & VAGUE_NAMES == set(), module
+    helpers = (ROOT / folder for folder in ("tests", "benchmarks"))
+    for path in chain(PATHS.values(), *(folder.rglob("*.py") for folder in helpers)):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {name.strip("_") for name in _defined(tree)}
+        assert names & VAGUE_NAMES == set(), path
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

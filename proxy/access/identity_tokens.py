@@ -31,7 +31,7 @@ LEEWAY = 30.0
 REQUIRED_CLAIMS = ["exp", "iat", "iss", "aud", "sub"]
 KEEP = 300.0
 """Seconds for which a verified token is not verified again."""
-_TOKEN = late_pattern(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\Z", re.ASCII)
+_JWT = late_pattern(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\Z", re.ASCII)
 _CASELESS = frozenset(("repository", "repository_owner", "environment"))
 """Claims of GitHub whose values are names that it compares without regard to case."""
 ACCOUNT_CLAIMS = ("repository_id", "project_id", "pipeline_id", "oidc.circleci.com/project-id")
@@ -170,7 +170,7 @@ class IdentityTokens:
 def unverified_issuer(token: str) -> str | None:
     """The claim ``iss`` of a token, before verification: it selects the keys that verify the
     token."""
-    found = _TOKEN.match(token)
+    found = _JWT.match(token)
     if found is None:
         return None
     try:

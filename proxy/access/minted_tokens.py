@@ -15,7 +15,7 @@ import msgspec
 
 from proxy.access.token_file import TokenFile
 
-_TABLES = """
+_MINTED_TABLES = """
 CREATE TABLE IF NOT EXISTS minted (
   digest BLOB PRIMARY KEY, issuer TEXT NOT NULL, used BLOB NOT NULL, claims TEXT NOT NULL,
   expires REAL NOT NULL, kept_until REAL NOT NULL, UNIQUE (issuer, used)
@@ -45,7 +45,7 @@ class MintedTokens:
 
     def __init__(self, path: Path) -> None:
         """``path`` as for ``TokenStore``."""
-        self._file = TokenFile(path, _TABLES)
+        self._file = TokenFile(path, _MINTED_TABLES)
 
     def close(self) -> None:
         self._file.close()

@@ -12,7 +12,7 @@ import msgspec
 from proxy.access.token_file import TokenFile
 from proxy.errors import ConfigurationError
 
-_TABLES = """
+_RECORD_TABLES = """
 CREATE TABLE IF NOT EXISTS tokens (
   id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, owner TEXT NOT NULL,
   scopes TEXT NOT NULL, created REAL NOT NULL, expires REAL, used REAL, revoked REAL
@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS tokens (
 CREATE TABLE IF NOT EXISTS changes (number INTEGER NOT NULL);
 INSERT INTO changes SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM changes);
 """
-_COLUMNS = "id, digest, name, owner, scopes, created, expires, used, revoked"
+_RECORD_COLUMNS = "id, digest, name, owner, scopes, created, expires, used, revoked"
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class TokenStore:
 
     def __init__(self, path: Path) -> None:
         """A file that does not exist is created, readable by its user alone."""
-        self._file = TokenFile(path, _TABLES)
+        self._file = TokenFile(path, _RECORD_TABLES)
 
     def close(self) -> None:
         self._file.close()
@@ -73,10 +73,11 @@ class TokenStore:
         marks = ", ".join("?" * len(Token.__struct_fields__))
         with self._change() as database:
             _revoke(database, replaced, ends)
-            rows = database.execute(f"SELECT {_COLUMNS} FROM tokens WHERE name = ?", [token.name])  # noqa: S608
+            named = f"SELECT {_RECORD_COLUMNS} FROM tokens WHERE name = ?"  # noqa: S608
+            rows = database.execute(named, [token.name])
             check_name(token, (Token(*row) for row in rows), replaced)
             database.execute(
-                f"INSERT INTO tokens ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 (constants)
+                f"INSERT INTO tokens ({_RECORD_COLUMNS}) VALUES ({marks})",  # noqa: S608 (constants)
                 msgspec.structs.astuple(token),
             )
 
@@ -96,7 +97,7 @@ class TokenStore:
     def all(self) -> list[Token]:
         """Every token that there ever was, the oldest first."""
         with self._file.opened() as database, closing(database.cursor()) as cursor:
-            cursor.execute(f"SELECT {_COLUMNS} FROM tokens ORDER BY created")  # noqa: S608
+            cursor.execute(f"SELECT {_RECORD_COLUMNS} FROM tokens ORDER BY created")  # noqa: S608
             return [Token(*row) for row in cursor]
 
     def number(self) -> int:

@@ -30,8 +30,8 @@ KEEP = 60.0
 """Seconds for which a verified token is not looked up again: so its last use is seen."""
 NOTE_USES = 30.0
 """Seconds between two notes of the last uses."""
-_FORM = late_pattern(r"ws[tp]_[A-Za-z0-9_-]{43}_[0-9A-Za-z]{6}\Z", re.ASCII)
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_TOKEN_FORM = late_pattern(r"ws[tp]_[A-Za-z0-9_-]{43}_[0-9A-Za-z]{6}\Z", re.ASCII)
+_BASE62_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def new_token(prefix: str = PREFIX) -> str:
@@ -42,7 +42,7 @@ def new_token(prefix: str = PREFIX) -> str:
 
 def has_token_form(text: str, prefix: str = PREFIX) -> bool:
     """Whether the text can be a token; most others are refused without a look-up."""
-    is_whole = text.startswith(prefix) and _FORM.match(text)
+    is_whole = text.startswith(prefix) and _TOKEN_FORM.match(text)
     return bool(is_whole) and text[-6:] == _checksum(text[:-7])
 
 
@@ -55,7 +55,7 @@ def _checksum(body: str) -> str:
     number, digits = crc32(body.encode()), ""
     for _ in range(6):
         number, digit = divmod(number, 62)
-        digits = _DIGITS[digit] + digits
+        digits = _BASE62_DIGITS[digit] + digits
     return digits
 
 

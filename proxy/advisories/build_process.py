@@ -25,7 +25,7 @@ BUILD_TIMEOUT = 300.0
 LEAST_SHARE = 0.8
 """Of the former number of records that a new source must have: else it is probably incomplete."""
 _TOO_EXPENSIVE = "it takes more memory or time to read than advisories do"
-_PROGRAM = (
+_BUILD_PROGRAM = (
     "import sys; sys.path[:] = sys.argv[4:];"
     " from proxy.advisories.build_process import main; main(*sys.argv[1:4])"
 )
@@ -52,7 +52,7 @@ async def build(source: Path, target: Path, former_records: int) -> Build:
     """
     arguments = (str(source), str(target), str(former_records))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", _PROGRAM, *arguments, *sys.path),
+        *(sys.executable, "-I", "-S", "-c", _BUILD_PROGRAM, *arguments, *sys.path),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

@@ -23,8 +23,8 @@ MALWARE_PREFIX = "MAL-"
 LONGEST_SUMMARY = 120
 """Characters of a summary that are kept."""
 
-_ID = late_pattern(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", re.ASCII)
-_UNPRINTABLE = late_pattern(r"[^\x21-\x7e]+")
+_ADVISORY_ID = late_pattern(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", re.ASCII)
+_OUTSIDE_ASCII = late_pattern(r"[^\x21-\x7e]+")
 
 
 class UnusableRecord(ValueError):
@@ -93,7 +93,7 @@ def read_record(data: bytes) -> Record:
         raise UnusableRecord(str(error)) from None
     if (document.schema_version or "1").partition(".")[0] != "1":
         raise UnusableRecord(f"schema version {document.schema_version!r} is not 1.x")
-    if not _ID.match(document.id):
+    if not _ADVISORY_ID.match(document.id):
         raise UnusableRecord("the id has an unusual form")
     ignored = 0
     findings: dict[ProjectName, AffectedProject] = {}
@@ -109,8 +109,8 @@ def read_record(data: bytes) -> Record:
         document.id,
         document.modified,
         document.withdrawn is not None,
-        tuple(each for each in document.aliases or () if _ID.match(each)),
-        _UNPRINTABLE.sub(" ", document.summary or "")[:LONGEST_SUMMARY].strip(),
+        tuple(each for each in document.aliases or () if _ADVISORY_ID.match(each)),
+        _OUTSIDE_ASCII.sub(" ", document.summary or "")[:LONGEST_SUMMARY].strip(),
         list(findings.values()),
         ignored,
     )

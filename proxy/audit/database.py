@@ -37,7 +37,7 @@ User-Agent and the names that they request, and may not fill the disk with them.
 MAX_PROCESSES = 256
 DATABASES = "audit-*.db"
 
-_SCHEMA = """
+_AUDIT_SCHEMA = """
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
@@ -61,7 +61,7 @@ INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last),
   number = number + excluded.number, bytes = bytes + excluded.bytes, reason = excluded.reason
 """
-_FILE = """
+_INSERT_FILE = """
 INSERT INTO files (project, filename, digest, "index", kind, version, day)
 VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET day = excluded.day RETURNING id
 """
@@ -146,7 +146,7 @@ class Database:
             subject = ("", "", "", *subject[3:])
         project, filename, *_ = subject
         version = version_of(distribution_of(filename), ProjectName(project))
-        ((found,),) = db.execute(_FILE, (*subject, version or "", self._today))
+        ((found,),) = db.execute(_INSERT_FILE, (*subject, version or "", self._today))
         self._files[subject] = found
         return int(found)
 
@@ -231,7 +231,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, check_same_thread=False)
     try:
         path.chmod(0o600)
-        db.executescript(_SCHEMA)
+        db.executescript(_AUDIT_SCHEMA)
     except BaseException:
         db.close()
         raise

@@ -65,7 +65,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-_TOOL = msgspec.json.Decoder(Tool)
+_TOOL_DECODER = msgspec.json.Decoder(Tool)
 _FIND = """
 SELECT client, principal, tool, "index", kind, project, version, filename, digest,
   result, rule, max(reason), min(first), max(last), sum(number), sum(bytes)
@@ -115,7 +115,7 @@ def _find(db: sqlite3.Connection, wanted: Wanted) -> Iterator[Found]:
         yield Found(
             client=client,
             principal=principal,
-            tool=_TOOL.decode(tool),
+            tool=_TOOL_DECODER.decode(tool),
             **dict(zip(Found.__struct_fields__[3:], rest, strict=True)),
         )
 

@@ -46,7 +46,7 @@ from proxy.requirements import needed_files
 from proxy.warm import choose_display
 
 _FILE_OR_DASH = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+_EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @click.command("export")
@@ -64,7 +64,7 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option(
     "--from",
     "bare",
-    type=_FOLDER,
+    type=_EXISTING_FOLDER,
     metavar="DIR",
     help="Every file in this directory.",
 )

@@ -25,7 +25,7 @@ from proxy.runtime import count_text, printable_text, size_text
 from proxy.upstream import mask
 
 F = TypeVar("F", bound=Callable[..., Any])
-_OPTIONS = (
+_INTAKE_OPTIONS = (
     click.option("--to", "target", metavar="INDEX", help="Default: the one at the root."),
     click.option("--dry-run", is_flag=True, help="Say what would be taken, and change nothing."),
     click.option(
@@ -48,7 +48,7 @@ _OPTIONS = (
         help="Host of an internal network to which links of the index may lead. Repeatable.",
     ),
 )
-_NAMES = ("target", "dry_run", "owners", "no_provenance", "username", "file_hosts")
+_INTAKE_PARAMETERS = ("target", "dry_run", "owners", "no_provenance", "username", "file_hosts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ class TakingOptions:
 
 
 def taking_options(function: F) -> F:
-    for option in reversed(_OPTIONS):
+    for option in reversed(_INTAKE_OPTIONS):
         function = option(function)
     return function
 
 
 def take_options(flags: dict[str, Any]) -> TakingOptions:
     """Remove the values of ``taking_options`` from all flags, and return them."""
-    return TakingOptions(**{name: flags.pop(name) for name in _NAMES})
+    return TakingOptions(**{name: flags.pop(name) for name in _INTAKE_PARAMETERS})
 
 
 @asynccontextmanager

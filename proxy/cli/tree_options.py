@@ -30,7 +30,7 @@ from proxy.runtime import count_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPTIONS = (
+_TREE_OPTIONS = (
     click.option(
         "--base-url",
         metavar="URL",
@@ -57,7 +57,7 @@ TREE_OPTION_NAMES = ("base_url", "link", "title", "logo", "verify")
 
 
 def tree_options(function: F) -> F:
-    for option in reversed(_OPTIONS):
+    for option in reversed(_TREE_OPTIONS):
         function = option(function)
     return function
 

@@ -21,7 +21,7 @@ from proxy.model import normalize
 from proxy.policies import Condition, Look, parse_licence
 from proxy.runtime import late_pattern
 
-_URL = late_pattern(r"https?://[^\s/]+", re.IGNORECASE)
+_SERVICE_URL = late_pattern(r"https?://[^\s/]+", re.IGNORECASE)
 OrUnknown = Literal["allow", "refuse"]
 
 
@@ -45,7 +45,7 @@ class AdvisoriesTable(Table):
 
     @property
     def is_url(self) -> bool:
-        return bool(_URL.match(self.source))
+        return bool(_SERVICE_URL.match(self.source))
 
 
 class MalwareTable(PolicyTable):

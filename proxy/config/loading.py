@@ -235,14 +235,14 @@ class _Environment(EnvSettingsSource):
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError as error:
-            kind = _KINDS.get(get_origin(field.annotation), "an object")
+            kind = _NAMES_OF_TYPES.get(get_origin(field.annotation), "an object")
             variable = VARIABLE_PREFIX + field_name.upper()
             problem = f"it is not JSON: {error}"
             self.problems.append(ConfigurationError(variable, problem, f"give {kind}"))
             return None
 
 
-_KINDS: Mapping[Any, str] = {dict: "an object of objects", list: "a list of objects"}
+_NAMES_OF_TYPES: Mapping[Any, str] = {dict: "an object of objects", list: "a list of objects"}
 
 
 def _read_environment(problems: Problems) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _RECORDS = (
 )
 _HOST = late_pattern(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 _BUCKET = late_pattern(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", re.ASCII)
-_PREFIX = late_pattern(r"(/[A-Za-z0-9_-][A-Za-z0-9._=-]*)*/?", re.ASCII)
+_KEY_PREFIX = late_pattern(r"(/[A-Za-z0-9_-][A-Za-z0-9._=-]*)*/?", re.ASCII)
 
 
 def _split(address: str) -> SplitResult:
@@ -48,7 +48,7 @@ def _check_files(address: str) -> str:
         raise ValueError("has credentials; give them in the variables of the store")
     if not _BUCKET.fullmatch(parts.netloc):
         raise ValueError(f"names no bucket; write {_STORES}")
-    if not _PREFIX.fullmatch(parts.path):
+    if not _KEY_PREFIX.fullmatch(parts.path):
         raise ValueError('has a prefix with other characters than letters, digits, "-", "_", "."')
     return address
 

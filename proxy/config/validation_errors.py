@@ -24,7 +24,7 @@ _TABLES_BY_KIND: Mapping[str, Mapping[str, type[BaseModel]]] = {
     "indexes": INDEX_TABLES,
     "policies": POLICY_TABLES,
 }
-_TABLES: Mapping[str, type[BaseModel]] = {
+_TABLE_TYPES: Mapping[str, type[BaseModel]] = {
     "access": AccessTable,
     "keep": KeepTable,
     "exempt": ExemptTable,
@@ -106,8 +106,8 @@ def _explain(error: Mapping[str, Any], origins: Mapping[str, str]) -> Configurat
         if "rules" in parts[2:3]:
             known = list(RuleTable.model_fields)
             del parts[5:6]  # nor is the kind of the target
-    elif name in _TABLES:
-        known = list(_TABLES[name].model_fields)
+    elif name in _TABLE_TYPES:
+        known = list(_TABLE_TYPES[name].model_fields)
     elif name == "workers":
         del parts[1:]  # pydantic adds which type of the union it tried
     key, origin = ".".join(parts), origins.get(name, "")

@@ -43,7 +43,7 @@ class DistributionName(NamedTuple):
     """False: several readings are possible, and only the metadata in the archive decide."""
 
 
-_KINDS = {
+_KINDS_BY_SUFFIX = {
     ".whl": DistributionKind.WHEEL,
     ".tar.gz": DistributionKind.SDIST,
     ".zip": DistributionKind.SDIST,
@@ -69,7 +69,7 @@ _PLAIN_WHEEL = re.compile(
 
 def kind_of(filename: str) -> DistributionKind | None:
     """The kind by extension; None if it is none of a distribution. Case matters."""
-    return _KINDS.get(_extension(filename))
+    return _KINDS_BY_SUFFIX.get(_extension(filename))
 
 
 def parse_filename(filename: str) -> DistributionName | None:
@@ -130,7 +130,7 @@ def same_version(one: str, other: str) -> bool:
 
 
 def _extension(filename: str) -> str:
-    for ending in _KINDS:
+    for ending in _KINDS_BY_SUFFIX:
         if filename.endswith(ending):
             return ending
     return ""

@@ -20,7 +20,7 @@ LONGEST_SPELLING = 60
 BSD = "LicenseRef-BSD"
 """One of the BSD licences: the classifier does not say which."""
 
-_PREFIX = "License :: "
+_CLASSIFIER_PREFIX = "License :: "
 _CLASSIFIERS = {
     "Academic Free License (AFL)": "AFL-3.0",
     "Apache Software License": "Apache-2.0",  # older versions of the licence are rare
@@ -88,7 +88,7 @@ _SPELLINGS = {
 }
 """Free texts, in lowercase."""
 
-_TOKEN = late_pattern(r"[()]|[^\s()]+")
+_SPDX_TOKEN = late_pattern(r"[()]|[^\s()]+")
 _OPERATORS = {"(", ")", "AND", "OR", "WITH"}
 
 
@@ -127,7 +127,7 @@ class _Evaluation:
     """A parser by recursive descent: OR binds less than AND, and AND less than WITH."""
 
     def __init__(self, expression: str, permits: Callable[[str, str], bool]) -> None:
-        self._tokens = _TOKEN.findall(expression)[::-1]
+        self._tokens = _SPDX_TOKEN.findall(expression)[::-1]
         self._permits = permits
 
     def result(self) -> bool:
@@ -188,7 +188,7 @@ def _from_classifiers(classifiers: Sequence[str]) -> str | None:
     """Nothing says whether several mean a choice: all of them have to be permitted."""
     found: dict[str, None] = {}
     for classifier in classifiers:
-        if not classifier.startswith(_PREFIX):
+        if not classifier.startswith(_CLASSIFIER_PREFIX):
             continue
         name = classifier.rpartition(" :: ")[2]
         if name in _IGNORED_CLASSIFIERS:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from packaging.markers import Marker
     from packaging.specifiers import SpecifierSet
 
-_PYTHON = re.compile(r"3\.(\d{1,2})(?:\.(\d{1,2}))?\Z", re.ASCII)
+_PYTHON_VERSION = re.compile(r"3\.(\d{1,2})(?:\.(\d{1,2}))?\Z", re.ASCII)
 _LATEST_PATCH = 99
 _UNKNOWN_VARIABLES = r"(?:extras?|dependency_groups|platform_release|platform_version)"
 _OPERATOR = r"(?:[=~!]=|===|<=?|>=?|(?:not )?in)"
@@ -105,7 +105,7 @@ def parse_targets(pythons: Iterable[str] = (), platforms: Iterable[str] = ()) ->
 
 
 def _python(text: str) -> str:
-    if not _PYTHON.match(text):
+    if not _PYTHON_VERSION.match(text):
         raise ConfigurationError(
             "--python", f"{text}: not a version of CPython 3", "give one such as 3.12"
         )

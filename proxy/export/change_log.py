@@ -24,7 +24,7 @@ FEED = "changes/feed.xml"
 MAX_ENTRIES = 50
 MAX_NAMES = 200
 _STATE = "changes.json"
-_FORMAT = 1
+_FORMAT_NUMBER = 1
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class ChangeEntry(msgspec.Struct, frozen=True):
 class ChangeLog(msgspec.Struct):
     """The entries, newest first, and the distributions that the next export is compared with."""
 
-    format: int = _FORMAT
+    format: int = _FORMAT_NUMBER
     feed: UUID = msgspec.field(default_factory=uuid4)
     listed: dict[str, str] = {}
     """The digest of each distribution by ``project/filename``."""
@@ -97,7 +97,7 @@ def load_change_log(tree: Tree) -> ChangeLog:
         return ChangeLog()
     try:
         found = msgspec.json.decode(data, type=ChangeLog)
-        if found.format == _FORMAT:
+        if found.format == _FORMAT_NUMBER:
             return found
     except msgspec.MsgspecError:
         pass

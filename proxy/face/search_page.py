@@ -24,14 +24,14 @@ FILTERS = (
     ("held", "in the cache"),
     ("upstream", "known"),
 )
-_KINDS = {
+_KINDS_BY_FILTER = {
     "": (PRIVATE, HELD, KNOWN),
     "private": (PRIVATE,),
     "held": (HELD,),
     "upstream": (HELD, KNOWN),
 }
 _BETWEEN = re.compile(r"[-_.\s]+")
-_OTHER = re.compile(r"[^a-z0-9-]+")
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9-]+")
 _BADGES = {
     PRIVATE: ("private", "private"),
     HELD: ("held", "in the cache"),
@@ -57,7 +57,7 @@ class SearchPage:
         """Every browser gets the same complete page: a script takes the part that it needs."""
         query = place.request.query
         text = query.get("q", "").strip()[:MAX_QUERY]
-        where = query.get("where", "") if query.get("where", "") in _KINDS else ""
+        where = query.get("where", "") if query.get("where", "") in _KINDS_BY_FILTER else ""
         words = normalized(text)
         await self._indexer.catch_up()
         busy = ""
@@ -98,7 +98,7 @@ class SearchPage:
             return SearchResult(await self._search.of_kind(name, kind, 1000), complete=True)
         if not words:
             return SearchResult([], complete=True)
-        found = await self._search.find(name, words, _KINDS[where], text)
+        found = await self._search.find(name, words, _KINDS_BY_FILTER[where], text)
         if where not in ("", "upstream") or len(words) < 2:
             return found
         known = {each.name for each in found.listings}
@@ -131,7 +131,7 @@ def listing_badge(listing: Listing) -> tuple[str, str]:
 
 def normalized(text: str) -> str:
     """The query as a part of a normalized project name."""
-    return _OTHER.sub("", _BETWEEN.sub("-", text.lower()))
+    return _NOT_IN_NAMES.sub("", _BETWEEN.sub("-", text.lower()))
 
 
 def _is_name(words: str) -> bool:

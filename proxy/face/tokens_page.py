@@ -45,7 +45,7 @@ ABILITIES = {
     "metrics": "see figures of this server",
 }
 """The actions that the rights allow a token."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
 class TokensPage:
@@ -129,7 +129,7 @@ class TokensPage:
         """The problem of the form; empty without one."""
         rights = place.request[REQUEST_STATE].rights
         own = {str(grant) for grant in rights.grants} if rights else set()
-        if not _NAME.match(name):
+        if not _TOKEN_NAME.match(name):
             return "The name needs letters, digits, “.”, “_” or “-”, at most 63."
         if not chosen or not set(chosen) <= own:
             return "Choose at least one right, of those that you have."

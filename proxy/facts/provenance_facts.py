@@ -28,7 +28,7 @@ VERIFY_TIMEOUT = 30.0
 """Seconds for one object, with the start of the process."""
 INVALID_FOR, UNKNOWN_FOR = 3600.0, 30.0
 """Seconds after which attestations are verified again that were wrong or unavailable."""
-_PROGRAM = (
+_VERIFY_PROGRAM = (
     "import sys; sys.path[:] = sys.argv[2:];"
     " from proxy.facts.verify_process import main; main(sys.argv[1])"
 )
@@ -77,7 +77,7 @@ class AttestationVerifier:
 
     async def _start(self) -> asyncio.subprocess.Process:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", "-c", _PROGRAM, self._root, *sys.path),
+            *(sys.executable, "-I", "-S", "-c", _VERIFY_PROGRAM, self._root, *sys.path),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from sigstore.verify import Verifier
 
 STATEMENT = "application/vnd.in-toto+json"
-_ID = "1.3.6.1.4.1.57264.1."
-_REPOSITORY, _OWNER = f"{_ID}15", f"{_ID}17"
+_FULCIO_OID = "1.3.6.1.4.1.57264.1."
+_REPOSITORY, _OWNER = f"{_FULCIO_OID}15", f"{_FULCIO_OID}17"
 """Numbers of the source repository and its owner, in certificates of GitHub and GitLab."""
-_SOURCE, _CONFIG = f"{_ID}12", f"{_ID}18"
+_SOURCE, _CONFIG = f"{_FULCIO_OID}12", f"{_FULCIO_OID}18"
 """Addresses of the source repository and of its workflow, in the same certificates."""
 _SITES = (
     ("GitHub", "workflow", "https://github.com/", "/.github/workflows/"),

@@ -26,7 +26,7 @@ _MAX_PAGE = 256 * 2**20
 """Bytes."""
 _BASE = "https://mirror.invalid/simple/"
 """The address of the pages, which matters only for links that are relative to it."""
-_PACKAGES = "/packages/"
+_FILES_PATH = "/packages/"
 
 
 def web_folder(root: Path) -> Path | None:
@@ -104,7 +104,7 @@ class BandersnatchMirror:
 
     def _offer(self, project: ProjectName, file: File, yanked: bool | str) -> Offer | LeftOut:
         path = unquote(urlsplit(file.url).path)
-        _, found, below = path.partition(_PACKAGES)
+        _, found, below = path.partition(_FILES_PATH)
         if not found:
             return LeftOut(f"{project}: {file.filename}", "its link does not lead to packages/")
         uploaded = datetime.fromisoformat(file.uploaded).timestamp() if file.uploaded else None

@@ -21,10 +21,10 @@ _FIELD = late_pattern(r"\b(project|release|file)\b(?:\s*\.\s*([A-Za-z_]\w*))?")
 _WHOLE = late_pattern(r"\b(?:file|release)\b(?!\s*\.)")
 _HAS_AGE = late_pattern(r"\bhas\(\s*(?:file|release)\s*\.\s*age\s*\)")
 _AGE = late_pattern(r"\.\s*age\b")
-_DURATION = r"duration\(\s*(?P<{0}>\"[^\"]*\"|'[^']*')\s*\)"
+_DURATION_CALL = r"duration\(\s*(?P<{0}>\"[^\"]*\"|'[^']*')\s*\)"
 _COMPARED = late_pattern(
-    r"\b(?:file|release)\s*\.\s*age\s*(?:<=|>=|<|>)\s*" + _DURATION.format("after") + "|"
-    + _DURATION.format("before") + r"\s*(?:<=|>=|<|>)\s*(?:file|release)\s*\.\s*age\b"
+    r"\b(?:file|release)\s*\.\s*age\s*(?:<=|>=|<|>)\s*" + _DURATION_CALL.format("after") + "|"
+    + _DURATION_CALL.format("before") + r"\s*(?:<=|>=|<|>)\s*(?:file|release)\s*\.\s*age\b"
 )  # fmt: skip
 _ARITHMETIC = tuple("-+*/%.")
 _PART_OF_DURATION = late_pattern(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)")

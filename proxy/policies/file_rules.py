@@ -13,7 +13,7 @@ from proxy.runtime import late_pattern
 PLATFORM_PATTERNS = {"linux": "*linux*", "macos": "macosx_*", "windows": "win*"}
 """Short forms. Tags of platforms are no closed list (PEP 783), so they are matched by patterns."""
 
-_PYTHON = late_pattern(r"(\d)\.(\d{1,2})\Z")
+_PYTHON_MINOR = late_pattern(r"(\d)\.(\d{1,2})\Z")
 _TAG = late_pattern(r"([a-z]+)(\d)(\d*)\Z")
 
 
@@ -148,7 +148,7 @@ def _tag_test(platforms: Iterable[str], pythons: Iterable[str]) -> Callable[[str
 
 def _python_test(wanted: str) -> Callable[[str, Collection[str]], bool]:
     """Whether a wheel with a Python tag and these ABI tags is for ``3.12``, or has a tag."""
-    version = _PYTHON.match(wanted)
+    version = _PYTHON_MINOR.match(wanted)
     if version is None:
         return lambda tag, abi: fnmatchcase(tag, wanted)
     major, minor = version[1], int(version[2])

@@ -16,12 +16,12 @@ from proxy.policies.configured import Finding, Rule
 from proxy.policies.names import Matches, matcher, normal_pattern
 from proxy.runtime import late_pattern
 
-_DIGEST = late_pattern(r"(?:([a-z0-9]+)[:-])?([0-9a-f]{32,128})\Z")
+_LISTED_DIGEST = late_pattern(r"(?:([a-z0-9]+)[:-])?([0-9a-f]{32,128})\Z")
 
 
 def parse_digest(text: str) -> tuple[str, str]:
     """Algorithm and hex of ``sha256:…``. Raises ``ValueError`` if it is no digest."""
-    found = _DIGEST.match(text.lower())
+    found = _LISTED_DIGEST.match(text.lower())
     algorithm = (found[1] or "sha256") if found else ""
     if found is None or algorithm not in HASHES_BY_STRENGTH:
         raise ValueError(f"{text!r} is not a digest such as 'sha256:…' with 64 hex digits")

@@ -26,7 +26,7 @@ MAX_WAYS = 50_000
 Captured = Mapping[str, str]
 Match = Callable[[ProjectName], Captured | None]
 
-_TOKEN = late_pattern(
+_PATTERN_TOKEN = late_pattern(
     r"(?P<atom>\\[dw.-]|\[\^?[a-z0-9.\\_-]+\]|[a-z0-9.-]|[\^$])"
     r"|(?P<open>\(\?P<[a-z_][a-z0-9_]*>|\(\?:|\((?!\?))|(?P<close>\))|(?P<or>\|)"
     r"|(?P<repeat>[*+?]|\{\d{1,3}(?:,\d{0,3})?\})",
@@ -89,7 +89,7 @@ def _ways(expression: str) -> int:
     """
     levels, end = [[1]], 0  # of each open group, the ways of each of its alternatives
     last = 1  # of the last part
-    for token in _TOKEN.finditer(expression):
+    for token in _PATTERN_TOKEN.finditer(expression):
         if token.start() != end:
             break
         end = token.end()

@@ -18,7 +18,7 @@ MAX_USER_AGENT = 4096
 """Bytes of the longest User-Agent that is read."""
 NEWEST_PYTHON = 40
 """The minor version of the newest Python that is believed."""
-_PRODUCT = re.compile(r"(?:pip|uv)/\S+ +(?=\{)")
+_INSTALLER_PRODUCT = re.compile(r"(?:pip|uv)/\S+ +(?=\{)")
 _PYTHON_VERSION = re.compile(r"\d{1,2}\.\d{1,3}(?:\.\d{1,3})?", re.ASCII)
 _WINDOWS_TAGS = {"AMD64": "win_amd64", "x86_64": "win_amd64", "ARM64": "win_arm64", "x86": "win32"}
 _NEWEST = {"manylinux": (2, 80), "musllinux": (1, 30), "macosx": (40, 0)}
@@ -43,7 +43,7 @@ class Client(msgspec.Struct, frozen=True):
 @lru_cache(maxsize=256)
 def read_user_agent(text: str) -> Client | None:
     """None for other tools, and for interpreters and platforms for which wheels are not chosen."""
-    head = _PRODUCT.match(text) if len(text) <= MAX_USER_AGENT else None
+    head = _INSTALLER_PRODUCT.match(text) if len(text) <= MAX_USER_AGENT else None
     if head is None:
         return None
     try:

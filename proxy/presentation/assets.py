@@ -16,7 +16,7 @@ import msgspec
 from proxy.runtime import compress
 
 HTMX_SHA256 = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
-_FOLDER = Path(__file__).with_name("static")
+_STATIC_FOLDER = Path(__file__).with_name("static")
 _TYPES = {
     "style.css": "text/css; charset=utf-8",
     "app-htmx.js": "text/javascript; charset=utf-8",
@@ -50,6 +50,6 @@ def assets() -> Mapping[str, Asset]:
 
 def _asset(name: str, content_type: str) -> Asset:
     parts = ("htmx.min.js", "app.js") if name == "app-htmx.js" else (name,)  # one request
-    body = b"\n".join(_FOLDER.joinpath(part).read_bytes() for part in parts)
+    body = b"\n".join(_STATIC_FOLDER.joinpath(part).read_bytes() for part in parts)
     digest = hashlib.sha256(body).hexdigest()[:12]
     return Asset(name, digest, content_type, body, compress(body))

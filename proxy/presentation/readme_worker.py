@@ -54,7 +54,7 @@ def _calmed(html: str) -> str:
 _EMPTY_LINK = re.compile(r"<a(?: [^>]*)?>\s*</a>")
 _HEADING = re.compile(r"h[1-6]\Z")
 _OUTSIDE = re.compile(r"(?:https?://|mailto:)[^\s\\]+\Z", re.IGNORECASE)
-_ATTRIBUTES = {
+_ALLOWED_ATTRIBUTES = {
     "title",
     "align",
     "colspan",
@@ -131,7 +131,7 @@ class _Calmer(HTMLParser):
         return self._open_headings[-1]
 
     def _attributes(self, tag: str, given: dict[str, str | None]) -> str:
-        kept = {name: value or "" for name, value in given.items() if name in _ATTRIBUTES}
+        kept = {name: value or "" for name, value in given.items() if name in _ALLOWED_ATTRIBUTES}
         if classes := " ".join(filter(_is_foreign, (given.get("class") or "").split())):
             kept["class"] = classes
         name = given.get("id")

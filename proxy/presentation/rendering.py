@@ -26,7 +26,7 @@ _NO_XML = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 _CONTROLS = re.compile(r"[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 """Characters without a shape: they reorder or hide their neighbours."""
 WEEK = 7 * 86400.0
-_STEPS = ((60.0, "second"), (3600.0, "minute"), (86400.0, "hour"), (WEEK, "day"))
+_UNITS_OF_TIME = ((60.0, "second"), (3600.0, "minute"), (86400.0, "hour"), (WEEK, "day"))
 
 
 class FileLine(NamedTuple):
@@ -100,7 +100,7 @@ def ago(unix: float, now: float | None = None) -> str:
     if not 0 <= passed < WEEK:
         return ""
     size, before = 1.0, "second"
-    for limit, unit in _STEPS:
+    for limit, unit in _UNITS_OF_TIME:
         before = unit
         if passed < limit:
             break

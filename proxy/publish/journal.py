@@ -23,7 +23,7 @@ PRIVATE_FOLDER = ".waystation"
 """The folder in the directory of the packages for what is not a package."""
 _BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that writes to the journal."""
-_TABLES = """
+_JOURNAL_TABLES = """
 CREATE TABLE IF NOT EXISTS changes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL,
     action TEXT NOT NULL, project TEXT NOT NULL, version TEXT NOT NULL, filename TEXT NOT NULL,
@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS claims (
 """
 
 
-_COLUMNS = ", ".join(name for name in PackageChange.__struct_fields__ if name != "number")
+_CHANGE_COLUMNS = ", ".join(name for name in PackageChange.__struct_fields__ if name != "number")
 _PLACES = ", ".join(f":{name}" for name in PackageChange.__struct_fields__ if name != "number")
 
 
@@ -106,7 +106,7 @@ class PackageJournal:
             for change in changes:
                 self._forget(database, change.filename)
                 values = msgspec.structs.asdict(change)
-                query = f"INSERT INTO changes ({_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608
+                query = f"INSERT INTO changes ({_CHANGE_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608
                 number = database.execute(query, values).lastrowid or 0
                 for owner in new_owners:
                     row = change.project, owner
@@ -230,7 +230,7 @@ class PackageJournal:
         try:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
-            database.executescript(_TABLES)
+            database.executescript(_JOURNAL_TABLES)
         except BaseException:
             database.close()
             raise
@@ -240,7 +240,7 @@ class PackageJournal:
         database.execute("DELETE FROM begun WHERE filename = ?", (filename,))
 
     def _found(self, rest: str, *values: object) -> list[PackageChange]:
-        query = f"SELECT number, {_COLUMNS} FROM changes {rest}"  # noqa: S608
+        query = f"SELECT number, {_CHANGE_COLUMNS} FROM changes {rest}"  # noqa: S608
         names = PackageChange.__struct_fields__
         rows = self._rows(query, *values)
         return [msgspec.convert(dict(zip(names, row, strict=True)), PackageChange) for row in rows]

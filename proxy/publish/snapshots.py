@@ -17,7 +17,7 @@ from proxy.publish.past_states import PastFile, PastProject, Snapshot, snapshots
 from proxy.publish.publisher import Editor, Publisher
 from proxy.runtime import in_thread
 
-_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}\Z", re.ASCII)
+_SNAPSHOT_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}\Z", re.ASCII)
 
 
 class Snapshots:
@@ -38,7 +38,7 @@ class Snapshots:
     async def create(self, name: str, editor: Editor) -> list[PackageChange]:
         """Give a name to what the index shows now."""
         _require_administrator(editor)
-        if not _NAME.match(name):
+        if not _SNAPSHOT_NAME.match(name):
             raise UploadRefused(
                 f"{name!a} cannot be the name of a snapshot: use at most 63 lower-case letters, "
                 "digits, dots, dashes and underscores, and a letter first"

@@ -40,7 +40,7 @@ _SINGLE = (
     *(":action", "protocol_version", "filetype", "pyversion", "name", "version"),
     *("metadata_version", "requires_python", "attestations", *DIGEST_FIELDS),
 )
-_KINDS = {"sdist": DistributionKind.SDIST, "bdist_wheel": DistributionKind.WHEEL}
+_KINDS_BY_FILETYPE = {"sdist": DistributionKind.SDIST, "bdist_wheel": DistributionKind.WHEEL}
 _HEX = re.compile(r"[0-9a-f]+\Z")
 
 
@@ -64,7 +64,7 @@ def check_form(fields: FormFields, filename: str) -> UploadedRelease:
     if _text(fields, "protocol_version") not in ("", "1"):
         raise UploadRefused("Unknown protocol version: this server knows version 1")
     project, version = _named(fields)
-    kind = _KINDS.get(_text(fields, "filetype"))
+    kind = _KINDS_BY_FILETYPE.get(_text(fields, "filetype"))
     if kind is None:
         raise UploadRefused("Use a known file type: filetype has to be sdist or bdist_wheel")
     if kind is DistributionKind.SDIST and _text(fields, "pyversion") not in ("", "source"):

@@ -16,7 +16,7 @@ from proxy.model import SIGNATURE, File, ProjectName
 from proxy.releases.grouping import ProjectRelease, newest_release, version_key
 from proxy.simple import Links
 
-_KINDS = {DistributionKind.WHEEL: "bdist_wheel", DistributionKind.SDIST: "sdist"}
+_FILETYPES = {DistributionKind.WHEEL: "bdist_wheel", DistributionKind.SDIST: "sdist"}
 _LEGACY_KINDS = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
 _TEXT_FIELDS = {
     **dict.fromkeys(("author", "author_email", "maintainer", "maintainer_email"), ""),
@@ -144,7 +144,7 @@ def _file(file: File, url: str) -> dict[str, Any]:
 def _package_type(filename: str) -> str:
     kind = kind_of(filename)
     legacy = _LEGACY_KINDS.get(filename[-4:], "bdist_dumb")
-    return _KINDS.get(kind, legacy) if kind else legacy
+    return _FILETYPES.get(kind, legacy) if kind else legacy
 
 
 def _python_version(filename: str) -> str:

@@ -18,7 +18,7 @@ from proxy.requirements.model import Missing
 
 MAX_RELEASES = 3
 """Refused releases of a project that a reason names, the newest ones."""
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_PROJECT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 
 
 async def with_refusals(
@@ -36,7 +36,7 @@ async def _explained(
     missing: Missing, refusals: _Refusals, projects: Collection[ProjectName]
 ) -> Missing:
     if "\n" in missing.reason:  # of a resolver, perhaps about other projects than the line
-        names = {normalize(each) for each in _NAME.findall(missing.reason)}
+        names = {normalize(each) for each in _PROJECT_NAME.findall(missing.reason)}
         asked = [(each, SpecifierSet()) for each in sorted(names & set(projects))]
     else:
         wanted = _required(missing.line)

@@ -40,7 +40,7 @@ PART_SIZE = 8 * 2**20
 _READ_SIZE = 2**20
 _WARN_AGAIN = 60.0
 """Seconds between two log lines about requests that the store refuses."""
-_ATTRIBUTES = {"Content-Type": "application/octet-stream"}
+_OBJECT_ATTRIBUTES = {"Content-Type": "application/octet-stream"}
 
 
 class StoredObject(NamedTuple):
@@ -166,7 +166,7 @@ class ObjectCalls:
         source = await in_thread(_source, content, stop)
         limits = {"chunk_size": PART_SIZE, "max_concurrency": 2}
         with self._attempt("write"):
-            put = self.store.put_async(path, source, attributes=_ATTRIBUTES, **limits)
+            put = self.store.put_async(path, source, attributes=_OBJECT_ATTRIBUTES, **limits)
             running: asyncio.Future[object] = asyncio.ensure_future(put)
             self._puts.add(running)
             running.add_done_callback(self._ended)

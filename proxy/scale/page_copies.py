@@ -39,9 +39,9 @@ _REMEMBERED = 10_000
 """Copies whose heads a process remembers, so that most writes of a page read no copy."""
 _PARALLEL = 8
 """Copies that are written at a time."""
-_LENGTH = 4
+_HEAD_LENGTH_BYTES = 4
 """Bytes of the length of the head, which begins a copy."""
-_KINDS = RecordKind.PAGE, RecordKind.DOCUMENT
+_COPIED_KINDS = RecordKind.PAGE, RecordKind.DOCUMENT
 
 
 class _Copy(NamedTuple):
@@ -89,7 +89,7 @@ class CopiedRecords:
 
     async def get(self, key: Key) -> bytes | None:
         found = await self._records.get(key)
-        if found is not None or key.kind not in _KINDS:
+        if found is not None or key.kind not in _COPIED_KINDS:
             return found
         page, document = _keys(key)
         copy = await self._read_in_time(page)
@@ -122,7 +122,7 @@ class CopiedRecords:
         """As ``Records``. Pages of which there is only a copy are among all keys of a kind, for
         purges; lists of the projects of one index are requested too often to list the store."""
         found = set(await self._records.keys(kind, *parts))
-        kinds = [each for each in _KINDS if kind in (None, each) and not parts]
+        kinds = [each for each in _COPIED_KINDS if kind in (None, each) and not parts]
         if kinds:
             with suppress(StoreUnavailable):
                 async for some in self._calls.list(PREFIX):
@@ -156,8 +156,8 @@ class CopiedRecords:
         content = without_checksum(await self._calls.read(_path(page)))
         if content is None:
             return None
-        end = _LENGTH + int.from_bytes(content[:_LENGTH], "big")
-        return _Copy(content[_LENGTH:end], content[end:])
+        end = _HEAD_LENGTH_BYTES + int.from_bytes(content[:_HEAD_LENGTH_BYTES], "big")
+        return _Copy(content[_HEAD_LENGTH_BYTES:end], content[end:])
 
     async def _delete(self, page: Key) -> None:
         await asyncio.wait({self._want(page, copy=False)})
@@ -229,4 +229,4 @@ def _path(page: Key) -> str:
 
 
 def _packed(head: bytes, document: bytes) -> bytes:
-    return with_checksum(len(head).to_bytes(_LENGTH, "big") + head + document)
+    return with_checksum(len(head).to_bytes(_HEAD_LENGTH_BYTES, "big") + head + document)

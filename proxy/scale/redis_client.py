@@ -32,7 +32,7 @@ PREFIX = f"waystation:{SCHEMA}:"
 MAX_CONNECTIONS = 32
 """Of one process."""
 _SCHEMES = ("redis", "rediss", "unix")
-_SPECIAL = ("sentinel", "cluster")
+_SPECIAL_SCHEMES = ("sentinel", "cluster")
 SENTINEL_PORT, PORT = 26379, 6379
 _SENTINEL_OPTIONS = ("protocol", "socket_connect_timeout", "socket_timeout")
 """For the requests to the Sentinels; they are asked one after the other until one answers."""
@@ -45,7 +45,7 @@ _EXAMPLE = (
 def is_redis_url(url: str) -> bool:
     """Whether the URL has one of the schemes above."""
     scheme, _, special = urlsplit(url).scheme.partition("+")
-    return scheme in _SCHEMES and special in ("", *_SPECIAL)
+    return scheme in _SCHEMES and special in ("", *_SPECIAL_SCHEMES)
 
 
 def connect(url: str) -> Redis:

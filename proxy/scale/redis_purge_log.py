@@ -16,7 +16,7 @@ from proxy.storage import MISSED
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-_LENGTH = 10_000
+_STREAM_LENGTH = 10_000
 """Entries that the stream keeps, about."""
 _WAIT = 400
 """Milliseconds that Redis waits for an entry: less than a client waits for an answer."""
@@ -74,7 +74,7 @@ class RedisPurgeLog:
             pipeline: Any = client.pipeline(transaction=False)
             for name in names:
                 entry = {"name": name, "sender": sender}
-                pipeline.xadd(self._name, entry, maxlen=_LENGTH, approximate=True)
+                pipeline.xadd(self._name, entry, maxlen=_STREAM_LENGTH, approximate=True)
             await pipeline.execute()
 
         if names:

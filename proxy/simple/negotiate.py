@@ -23,7 +23,7 @@ class MediaType(Enum):
         self.is_json = content_type == _V1_JSON
 
 
-_NAMES = {
+_MEDIA_NAMES = {
     _V1_JSON: MediaType.JSON,
     "application/vnd.pypi.simple.latest+json": MediaType.JSON,
     _V1_HTML: MediaType.HTML_V1,
@@ -49,12 +49,12 @@ def choose_media(accept: str | None, format: str | None = None) -> MediaType:
 
     A client that accepts none of the forms gets ``text/html``, as from PyPI.
     """
-    if asked := _NAMES.get((format or "").strip().lower().replace(" ", "+")):
+    if asked := _MEDIA_NAMES.get((format or "").strip().lower().replace(" ", "+")):
         return asked
     named: dict[MediaType, float] = {}
     wild: dict[str, float] = {}
     for value, quality in _weighted(accept or ""):
-        if offer := _NAMES.get(value):
+        if offer := _MEDIA_NAMES.get(value):
             named[offer] = max(quality, named.get(offer, 0.0))
         elif value.endswith("/*"):
             wild[value] = quality

@@ -152,7 +152,7 @@ def _portions(names: Iterable[ProjectName]) -> Iterator[list[ProjectName]]:
 _FRAGMENTS = ("sha256", "sha512", "sha384", "blake2b", "md5")
 """Best first. No others: some clients reject a whole page because of one ``#sha1=``."""
 
-_SPECIAL = re.compile(r"[&<>\"'\x00-\x1f]").search
+_find_special = re.compile(r"[&<>\"'\x00-\x1f]").search
 _ESCAPES = {
     **{ord(c): f"&#x{ord(c):x};" for c in "'\t\n\r"},
     **{code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if chr(code) not in "\t\n\r"},
@@ -238,7 +238,7 @@ def _checksum(hashes: Mapping[str, str]) -> str:
 
 
 def _escape(text: str) -> str:
-    if text.isalnum() or not _SPECIAL(text):
+    if text.isalnum() or not _find_special(text):
         return text
     return text.translate(_ESCAPES)
 

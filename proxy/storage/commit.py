@@ -19,7 +19,7 @@ from proxy.runtime import open_spool
 SYNC_ALL_FROM = 4
 """Files for which the whole file system is synced: each file by itself takes as long."""
 
-_READ = os.O_RDONLY | os.O_CLOEXEC
+_OPEN_SYNCED = os.O_RDONLY | os.O_CLOEXEC
 _C = ctypes.CDLL(None, use_errno=True)
 
 
@@ -42,7 +42,7 @@ class Incoming:
     def open(self) -> None:
         """Open the file; write it if necessary."""
         if isinstance(self._content, Path):
-            self.fd = os.open(self._content, _READ)
+            self.fd = os.open(self._content, _OPEN_SYNCED)
             return
         self.fd, self._path = open_spool(self._spool)
         rest = memoryview(self._content)
@@ -81,7 +81,7 @@ class Incoming:
                 os.fsync(fd)
 
     def sync_folder(self) -> None:
-        fd = os.open(self._target.parent, _READ)
+        fd = os.open(self._target.parent, _OPEN_SYNCED)
         try:
             os.fsync(fd)
         finally:

@@ -18,7 +18,7 @@ from proxy.storage.base import BlobEntry
 from proxy.storage.commit import Incoming, commit
 
 _BLOB_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_OPEN_BLOB = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 FileIdentity = tuple[int, ...]
 """``st_size``, ``st_mtime_ns``, ``st_ino``, ``st_ctime_ns``: replacing or rewriting a file changes
@@ -69,7 +69,7 @@ class DiskBlob(Blob):
     def open(self) -> int:
         """A descriptor for reading, which the caller closes. Raises as ``chunks`` does."""
         try:
-            fd = os.open(self.path, _READ)
+            fd = os.open(self.path, _OPEN_BLOB)
         except OSError as error:
             raise self._changed(self.path.name) from error
         try:
@@ -151,7 +151,7 @@ class DiskStore:
     async def get(self, key: str) -> DiskBlob | None:
         path = self._text_path(key)  # most often the file is absent, and a Path is slow to make
         try:
-            fd = os.open(path, _READ)
+            fd = os.open(path, _OPEN_BLOB)
         except OSError:
             return None
         try:
@@ -166,7 +166,7 @@ class DiskStore:
         The kernel releases a lock when its process ends, however it ends.
         """
         try:
-            fd = os.open(self._text_path(key), _READ)
+            fd = os.open(self._text_path(key), _OPEN_BLOB)
         except OSError:
             return False
         try:

@@ -34,7 +34,7 @@ MAX_NEAR = 5
 """Names that are proposed for one that nothing has."""
 MAX_NODES, MAX_DEPTH = 2000, 30
 """Of a tree of dependencies."""
-_STEPS = 1000
+_PROGRESS_STEPS = 1000
 """Steps of SQLite's machine between two looks at the clock."""
 _PUT = """
 INSERT INTO project (place, name, kind, version, released, python, summary, licence, size)
@@ -47,7 +47,7 @@ ON CONFLICT (place, name) DO UPDATE SET
   licence = CASE WHEN excluded.licence = '' THEN licence ELSE excluded.licence END,
   summary = CASE WHEN excluded.summary = '' THEN summary ELSE excluded.summary END
 """
-_COLUMNS = "name, kind, version, released, python, summary, former, changed, licence, size"
+_PROJECT_COLUMNS = "name, kind, version, released, python, summary, former, changed, licence, size"
 
 
 _NEAR = f"""
@@ -142,12 +142,12 @@ class SearchFile:
     async def some(self, place: str, names: Sequence[str]) -> dict[str, Listing]:
         """Those of the named projects that are listed."""
         marks = ",".join("?" * len(names))
-        sql = f"SELECT {_COLUMNS} FROM project WHERE place = ? AND name IN ({marks})"  # noqa: S608
+        sql = f"SELECT {_PROJECT_COLUMNS} FROM project WHERE place = ? AND name IN ({marks})"  # noqa: S608
         return {row[0]: Listing(*row) for row in await self._read(sql, place, *names)}
 
     async def of_kind(self, place: str, kind: int, limit: int, start: int = 0) -> list[Listing]:
         sql = (
-            f"SELECT {_COLUMNS} FROM project WHERE place = ? AND kind = ?"  # noqa: S608
+            f"SELECT {_PROJECT_COLUMNS} FROM project WHERE place = ? AND kind = ?"  # noqa: S608
             " ORDER BY name LIMIT ? OFFSET ?"
         )
         return [Listing(*row) for row in await self._read(sql, place, kind, limit, start)]
@@ -160,7 +160,7 @@ class SearchFile:
     async def last_changed(self, place: str, limit: int) -> list[Listing]:
         """Projects that are not private, and whose version has changed, the last one first."""
         sql = (
-            f"SELECT {_COLUMNS} FROM project"  # noqa: S608
+            f"SELECT {_PROJECT_COLUMNS} FROM project"  # noqa: S608
             " WHERE place = ? AND kind > 0 AND changed > 0 ORDER BY changed DESC LIMIT ?"
         )
         return [Listing(*row) for row in await self._read(sql, place, limit)]
@@ -280,7 +280,7 @@ def _find(
 ) -> SearchResult:
     """The exact name, names that begin with the words, names that contain them, summaries."""
     end = time.monotonic() + BUDGET
-    db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+    db.set_progress_handler(lambda: time.monotonic() > end, _PROGRESS_STEPS)
     marks = ",".join("?" * len(kinds))
     where = f"place = ? AND kind IN ({marks})"
     queries: list[tuple[str, tuple[object, ...]]] = [
@@ -294,7 +294,7 @@ def _find(
     found: dict[str, Listing] = {}
     complete = True
     for condition, values in queries:
-        sql = f"SELECT {_COLUMNS} FROM project WHERE {condition} LIMIT {MAX_CANDIDATES}"  # noqa: S608
+        sql = f"SELECT {_PROJECT_COLUMNS} FROM project WHERE {condition} LIMIT {MAX_CANDIDATES}"  # noqa: S608
         try:
             for row in db.execute(sql, values):
                 found.setdefault(row[0], Listing(*row))

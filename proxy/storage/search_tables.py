@@ -10,7 +10,7 @@ from proxy.runtime import create_private_file
 
 _VERSION = 2
 """As in the last statement of the schema."""
-_SCHEMA = (
+_SEARCH_SCHEMA = (
     *("DROP TABLE IF EXISTS words", "DROP TABLE IF EXISTS project", "DROP TABLE IF EXISTS need"),
     """CREATE TABLE project (
   id INTEGER PRIMARY KEY, place TEXT, name TEXT, kind INTEGER, version TEXT, released TEXT,
@@ -61,5 +61,5 @@ def _make_tables(db: sqlite3.Connection) -> None:
     with db:
         db.execute("BEGIN IMMEDIATE")
         if db.execute("PRAGMA user_version").fetchone() != (_VERSION,):
-            for statement in _SCHEMA:
+            for statement in _SEARCH_SCHEMA:
                 db.execute(statement)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-_FORM = struct.Struct("<qqq")
+_SIZE_STRUCT = struct.Struct("<qqq")
 FORGET = 600.0
 """Seconds after which reservations count no more: they last for moments, unless a process died."""
 
@@ -82,11 +82,15 @@ class SharedSize:
             return self._own
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            data = os.pread(fd, _FORM.size, 0)
-            known = Known(*_FORM.unpack(data)) if len(data) == _FORM.size else Known(0, 0, 0)
+            data = os.pread(fd, _SIZE_STRUCT.size, 0)
+            known = (
+                Known(*_SIZE_STRUCT.unpack(data))
+                if len(data) == _SIZE_STRUCT.size
+                else Known(0, 0, 0)
+            )
             changed = change(known)
             if changed != known:
-                os.pwrite(fd, _FORM.pack(*changed), 0)
+                os.pwrite(fd, _SIZE_STRUCT.pack(*changed), 0)
             return changed
         except OSError:  # a full disk; the next scan corrects the size
             return self._own

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-_URL = re.compile(
+_ABSOLUTE_URL = re.compile(
     r"(?P<scheme>https?)://"
     r"(?:[^/?#\\]*@)?"
     r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])"
@@ -56,7 +56,7 @@ def origin_of(url: str) -> Origin:
     Strict, since the code that connects must not read the host differently: only ASCII, no
     backslash, no unusual spelling of an IP address (``0x7f.1``, ``127.1``).
     """
-    parts = _URL.fullmatch(url)
+    parts = _ABSOLUTE_URL.fullmatch(url)
     if not parts or not _GRAPHIC.fullmatch(url):
         raise ValueError("is not an http address")
     scheme, host = parts["scheme"].lower(), parts["host"].lower().strip("[]")

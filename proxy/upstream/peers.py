@@ -30,7 +30,7 @@ SLOWEST = 250_000
 PeerResult = Literal["hit", "miss", "broken"]
 """Miss: no peer had the file; broken: one did not send all of it."""
 _REFUSALS = (401, 403)
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
+_PEER_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 
 class PeerFile(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ class Peer:
     async def has(self, file: PeerFile) -> bool:
         try:
             answer, _ = await self._transport.fetch(
-                self.url + file.path, _HEADERS, limit=0, method="HEAD"
+                self.url + file.path, _PEER_HEADERS, limit=0, method="HEAD"
             )
         except UpstreamError as error:
             log.debug("peer %s: %s", self.url, error)
@@ -92,7 +92,7 @@ class Peer:
         self, file: PeerFile
     ) -> AbstractAsyncContextManager[tuple[UpstreamAnswer, AsyncIterator[bytes]]]:
         """As ``Transport.stream``."""
-        return self._transport.stream(self.url + file.path, _HEADERS)
+        return self._transport.stream(self.url + file.path, _PEER_HEADERS)
 
     def distrust(self, reason: str) -> None:
         """It sent wrong bytes, and is not asked for a while."""
@@ -199,7 +199,7 @@ async def peer_problem(url: str, transport: Transport) -> str | None:
     """Why the server at ``url`` sends no files, as a sentence for people; None: it would."""
     nothing = PeerFile(ProjectName("waystation"), "waystation-0.tar.gz", "0" * 64, None)
     try:
-        answer, _ = await transport.fetch(url + nothing.path, _HEADERS, limit=0, method="HEAD")
+        answer, _ = await transport.fetch(url + nothing.path, _PEER_HEADERS, limit=0, method="HEAD")
     except UpstreamError as error:
         return error.reason
     if answer.status in _REFUSALS:

@@ -15,7 +15,7 @@ from proxy.upstream.headers import Headers, content_encoding, retry_after
 from proxy.upstream.transport import Transport
 from proxy.upstream.transport_errors import status_error
 
-_HEADERS = {"Accept": "application/vnd.github+json", "Accept-Encoding": "gzip"}
+_API_HEADERS = {"Accept": "application/vnd.github+json", "Accept-Encoding": "gzip"}
 _NEXT = late_pattern(r'<([^<>]*)>\s*;[^,<]*\brel="?next\b')
 _SHOWS_NOTHING = frozenset({401, 403, 404})
 """The statuses of the API for a missing right; 404 hides that there is such a repository."""
@@ -58,7 +58,7 @@ class ReleaseApi:
         """One part; "not modified" only with an ``etag``. Raises ``UpstreamError``."""
         condition = {"If-None-Match": etag} if etag else {}
         answer, data = await self._transport.fetch(
-            url, _HEADERS | condition, limit=self._page_limit, named_hosts_only=True
+            url, _API_HEADERS | condition, limit=self._page_limit, named_hosts_only=True
         )
         if answer.status == 304 and etag:
             return ApiPage(None, etag, "")

@@ -56,7 +56,7 @@ __all__ = ["NotModified", "Remote", "UpstreamDocument", "Validators"]
 
 log = logging.getLogger(__name__)
 
-_PAGE_HEADERS = {"Accept": PAGE_ACCEPT, "Accept-Encoding": "gzip"}
+_PAGE_REQUEST_HEADERS = {"Accept": PAGE_ACCEPT, "Accept-Encoding": "gzip"}
 _DOCUMENT_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 _RULE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
 _REASON = re.compile(r"Refused by rule [a-z0-9-]{1,63}: ([\x20-\x7e]{1,150})", re.ASCII)
@@ -108,7 +108,7 @@ class Remote:
         async with self._page_slots:
             answer, data = await self._transport.fetch(
                 f"{self.url}{project}/",
-                _PAGE_HEADERS | conditions,
+                _PAGE_REQUEST_HEADERS | conditions,
                 limit=self._page_limit,
                 named_hosts_only=True,
             )
@@ -148,7 +148,10 @@ class Remote:
     ) -> AsyncIterator[ProjectListAnswer | None]:
         """The list of all projects; None: not modified. Raises ``UpstreamError``."""
         conditions = validators.conditions if validators else {}
-        async with self._transport.stream(self.url, _PAGE_HEADERS | conditions) as (answer, chunks):
+        async with self._transport.stream(self.url, _PAGE_REQUEST_HEADERS | conditions) as (
+            answer,
+            chunks,
+        ):
             if answer.status == 304 and conditions:
                 yield None
             elif answer.status == 200:

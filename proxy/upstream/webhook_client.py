@@ -20,7 +20,7 @@ from proxy.upstream.json_services import JsonSession
 from proxy.upstream.outgoing_proxies import OutgoingProxies
 from proxy.upstream.transport_errors import as_upstream_error
 
-_HEADERS = {"Content-Type": "application/json", "Connection": "close"}
+_DELIVERY_HEADERS = {"Content-Type": "application/json", "Connection": "close"}
 """Events are rare: a connection that is kept would often be closed by the receiver."""
 
 
@@ -54,7 +54,7 @@ class WebhookClient:
                 self._session.opened().post(
                     self._url,
                     data=body,
-                    headers={**_HEADERS, **headers},
+                    headers={**_DELIVERY_HEADERS, **headers},
                     allow_redirects=False,
                     proxy=self._outgoing.proxy_for(self._url),
                 ) as response,

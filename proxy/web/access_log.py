@@ -23,7 +23,7 @@ TOOLS = 256
 MAX_DELAY = 0.005
 """Seconds that lines wait for more: writing takes as long as the answer of the fast path."""
 
-_TOOL = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
+_TOOL_PRODUCT = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
 
 # Values that are found again in a formatted line.
 _WHEN = 4e9
@@ -139,5 +139,5 @@ def _known_fields(client: str, *answer: Any) -> dict[str, object]:
 @lru_cache(TOOLS)
 def tool(user_agent: str) -> str:
     """The client's tool and version: the first word that pip, uv and most other tools send."""
-    found = _TOOL.match(user_agent)
+    found = _TOOL_PRODUCT.match(user_agent)
     return found[0] if found else "-"

@@ -17,7 +17,7 @@ from proxy.web.metric_families import (
     UPSTREAM_REQUESTS,
 )
 
-_PACKAGES = (RequestKind.PAGE, RequestKind.METADATA, RequestKind.FILE)
+_INSTALLER_REQUESTS = (RequestKind.PAGE, RequestKind.METADATA, RequestKind.FILE)
 _FROM_UPSTREAM = (Outcome.MISS, Outcome.JOINED)
 _SLOW_BOUND = 1.0
 """Seconds; of the bounds of the histogram."""
@@ -69,7 +69,7 @@ def figures_of(counters: Counters) -> Figures:
     """The sums over all processes of the server so far. Takes about a millisecond."""
     shown, found = counters.shown(), Figures()
     for (_, kind, outcome, status), count in shown.counted(REQUEST_COUNTS):
-        if kind in _PACKAGES:
+        if kind in _INSTALLER_REQUESTS:
             name = _group(outcome, status)
             setattr(found, name, getattr(found, name) + count)
     found.sent = sum(count for _, count in shown.counted(BYTES_SENT))
@@ -86,7 +86,7 @@ def figures_of(counters: Counters) -> Figures:
     found.used, found.wasted = fates[PrefetchResult.USED], fates[PrefetchResult.WASTED]
     below = ANSWER_TIMES.bounds.index(_SLOW_BOUND)
     for (kind, _), counts, seconds in shown.buckets(ANSWER_TIMES):
-        if kind in _PACKAGES:
+        if kind in _INSTALLER_REQUESTS:
             found.timed += counts[-1]
             found.seconds += seconds
             found.slow += counts[-1] - counts[below]

@@ -17,7 +17,7 @@ from proxy.web.response_cache import CachedResponse, ResponseCache
 
 _PROXIED = b"proxied "
 """Begins the keys of requests that a trusted proxy has sent."""
-_NAMED = b"named "
+_NAMED_PREFIX = b"named "
 """Begins the keys of those in which it names the user."""
 
 
@@ -88,7 +88,7 @@ class GatedProtocol(FastProtocol):
     def _find_proxied(self, access: Access, request: bytes, now: float) -> CachedResponse | None:
         """The address of the client is in the bytes, and perhaps its name."""
         if access.front and is_marked(access.front, request.lower()):
-            found = self._find_response(_NAMED + request, now)
+            found = self._find_response(_NAMED_PREFIX + request, now)
             self._principal = found.served.principal if found else None
         else:
             found = self._find_by_rights(access, request, now, _PROXIED)
@@ -111,7 +111,7 @@ def cache_key(request: bytes | None, caller: Caller, *, proxied: bool) -> bytes 
     if request is None:
         return None
     if caller.principal and caller.principal.kind == "proxy":
-        return _NAMED + request
+        return _NAMED_PREFIX + request
     prefix = _PROXIED if proxied else b""
     head, found, rest = request.partition(AUTHORIZATION)
     if not found:

@@ -21,7 +21,7 @@ _HOST_HEADER = late_pattern(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
 )
 """The form of an authority that may be shown: a name or address, and a port."""
-_PAGE_HEADERS = {
+_HOME_PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline';"
     " form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -142,7 +142,7 @@ def html_page(template: str, cache_control: str, status: int = 200, **values: An
     from proxy.presentation import render  # not at every start
 
     body = render(f"plain_{template}", version=__version__, **values)
-    headers = _PAGE_HEADERS | {"Cache-Control": cache_control}
+    headers = _HOME_PAGE_HEADERS | {"Cache-Control": cache_control}
     return web.Response(
         body=body, content_type="text/html", charset="utf-8", headers=headers, status=status
     )

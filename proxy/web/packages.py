@@ -24,7 +24,7 @@ from proxy.web.files import FileHandler
 from proxy.web.request_state import REQUEST_STATE
 from proxy.web.response_cache import ResponseCache
 
-_HEX = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/(?:[0-9a-f]{28}|[0-9a-f]{60})\Z")
+_DIGEST_FOLDERS = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/(?:[0-9a-f]{28}|[0-9a-f]{60})\Z")
 _BY_PROJECT = re.compile(r"[a-z0-9][a-z0-9.]{1,20}/[A-Za-z0-9]/([A-Za-z0-9._-]{1,255})\Z")
 _DIGEST_IN_URL = re.compile(r"/([0-9a-f]{2}/[0-9a-f]{2}/(?:[0-9a-f]{28}|[0-9a-f]{60}))/[^/]+\Z")
 _ALGORITHMS = {32: "md5", 64: "blake2b"}
@@ -71,7 +71,7 @@ class Packages:
             if belongs_to(owner, found := _normalized(named[1])):
                 return found
             raise NoSuchAddress("its file name is not one of the project in it")
-        if not _HEX.match(folders):
+        if not _DIGEST_FOLDERS.match(folders):
             raise NoSuchAddress("its folders are neither a digest nor name a project")
         parsed = parse_filename(owner)
         if parsed is None:
@@ -109,7 +109,7 @@ class Packages:
 
 def _digest(folders: str) -> str:
     """The digest that the folders are; empty for others."""
-    return folders.replace("/", "") if _HEX.match(folders) else ""
+    return folders.replace("/", "") if _DIGEST_FOLDERS.match(folders) else ""
 
 
 def _listed_digest(artifact: Artifact, digest: str) -> str | None:

@@ -73,7 +73,6 @@ async def test_what_is_weaker_is_refused_with_the_name_of_the_user(file: Passwor
 
 
 async def test_bcrypt_with_73_bytes_is_refused_and_not_cut_off(tmp_path: Path) -> None:
-    """T52."""
     path = tmp_path / "users"
     path.write_text(f"alice:{cheap('x' * 72)}\n")
     file = PasswordFile(path)
@@ -83,7 +82,7 @@ async def test_bcrypt_with_73_bytes_is_refused_and_not_cut_off(tmp_path: Path) -
 
 
 async def test_unknown_users_cost_as_much_as_known_ones(file: PasswordFile) -> None:
-    """T57: one check of the same kind of hash, which is where the time goes."""
+    """One check of the same kind of hash, which is where the time goes."""
     slow = PasswordFile(file.path.with_name("slow"))
     slow.path.write_text(f"alice:{bcrypt.hashpw(b'a', bcrypt.gensalt(9)).decode()}\n")
     slow.load()

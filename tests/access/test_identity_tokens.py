@@ -181,7 +181,6 @@ async def test_new_keys_are_fetched_at_most_once_a_minute(authority: Authority) 
 async def test_former_keys_stay_while_the_issuer_is_down_but_not_for_ever(
     authority: Authority,
 ) -> None:
-    """T60."""
     clock = Clock(time.time())
     async with ci(authority, clock=clock) as (issuer, access):
         assert await accepted(access, issuer.token())
@@ -194,7 +193,6 @@ async def test_former_keys_stay_while_the_issuer_is_down_but_not_for_ever(
 
 @pytest.mark.parametrize("mode", ["down", "redirect", "huge", "elsewhere"])
 async def test_an_issuer_that_misbehaves_proves_nothing(authority: Authority, mode: str) -> None:
-    """T60."""
     async with ci(authority) as (issuer, access):
         issuer.mode = mode
         assert await accepted(access, issuer.token()) is None

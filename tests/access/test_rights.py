@@ -1,4 +1,4 @@
-"""What grants mean, and what their union allows."""
+"""The meaning of grants, and of their union."""
 
 from __future__ import annotations
 

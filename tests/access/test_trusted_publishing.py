@@ -1,4 +1,4 @@
-"""Upload tokens for identity tokens: who gets one, once, for what and for how long."""
+"""Upload tokens for identity tokens: minted once, for some projects, for a limited time."""
 
 from __future__ import annotations
 

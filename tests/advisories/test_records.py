@@ -1,4 +1,4 @@
-"""What is read of OSV records, and how records of one fault become one collection."""
+"""Reading OSV records, and merging records of one fault into one collection."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ AAA, BBB = normalize("aaa"), normalize("bbb")
 
 
 class WorkerProcess:
-    """What one process of a server knows."""
+    """The advisories of one process of a server."""
 
     def __init__(self, cache: Path, source: Path, *, every: float = 60.0) -> None:
         self.now = 1_000_000.0

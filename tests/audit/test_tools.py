@@ -1,4 +1,4 @@
-"""What is read from the header User-Agent, of real tools and of hostile ones."""
+"""Facts from the header User-Agent, of real tools and of hostile ones."""
 
 from __future__ import annotations
 

@@ -99,7 +99,6 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def test_a_dry_run_counts_what_each_policy_refuses_and_names_what_it_lacks(
     house: House,
 ) -> None:
-    """T112."""
     open_config = house.write("open.toml", INDEXES.format(url=house.upstream.url, more=""))
     await house.fill(open_config, "demo", "banned", "acme")
     write_archive(house.root / "osv.zip", osv("MAL-2026-1", "banned"))
@@ -152,7 +151,6 @@ async def test_advisories_that_could_not_be_read_are_lacking(house: House) -> No
 
 
 async def test_the_short_form_and_the_long_one_have_the_same_report(house: House) -> None:
-    """T87."""
     url = house.upstream.url
     short = house.write("short.toml", f'packages = "packages"\nupstream = "{url}"\n')
     long = house.write("long.toml", INDEXES.format(url=url, more=""))

@@ -19,7 +19,7 @@ LISTED = ["requests", "acme-tool", "acme-tol", "acmetool", "reserved-x", "shared
 
 
 class Company:
-    """A private directory, and an upstream that lists what strangers have registered."""
+    """A private directory, and an upstream that lists similar names of other people."""
 
     def __init__(self, root: Path, upstream: Upstream) -> None:
         self.root, self.upstream = root, upstream

@@ -1,4 +1,4 @@
-"""Commands that change what is published, beside a server that serves it."""
+"""Commands that change published packages, beside a server that serves them."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ SLOW_TO_IMPORT = {
     *("proxy.policies.advisories", "proxy.policies.expressions", "proxy.policies.lists"),
     *(PAGES - {f"proxy.face.{name}" for name in AT_START}),
 }
-"""What a start without a settings file does not need."""
+"""Modules that a start without a settings file does not need."""
 
 
 @pytest.mark.parametrize("options", [NOWHERE, ["--offline"]])

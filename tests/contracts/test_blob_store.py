@@ -25,7 +25,7 @@ from tests.support.kill_at_write import KillingStore
 from tests.support.memory_store import MemoryStore
 
 CONTENT = bytes(range(256)) * 2800  # more than two pieces, and not a multiple of one
-KEY = hashlib.sha256(CONTENT).hexdigest()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 ABSENT = "0" * 64
 
 
@@ -66,8 +66,8 @@ def spool(tmp_path: Path) -> Path:
 
 
 async def stored(store: BlobStore, spool: Path) -> Blob:
-    await store.put(KEY, spool)
-    blob = await store.get(KEY)
+    await store.put(SHA256, spool)
+    blob = await store.get(SHA256)
     assert blob is not None
     return blob
 
@@ -88,13 +88,13 @@ async def test_a_file_that_is_put_is_moved_into_the_store(store: BlobStore, spoo
     blob = await stored(store, spool)
     assert not spool.exists()
     assert await read(blob) == CONTENT
-    assert (blob.key, blob.size, await blob.length()) == (KEY, len(CONTENT), len(CONTENT))
+    assert (blob.key, blob.size, await blob.length()) == (SHA256, len(CONTENT), len(CONTENT))
     assert await blob.size_without_download() == len(CONTENT)
     assert not blob.needs_download
-    assert await store.has(KEY)
-    assert await store.present([ABSENT, KEY]) == {KEY}
+    assert await store.has(SHA256)
+    assert await store.present([ABSENT, SHA256]) == {SHA256}
     (entry,) = [entry async for entry in store.entries()]
-    assert (entry.key, entry.size) == (KEY, len(CONTENT))
+    assert (entry.key, entry.size) == (SHA256, len(CONTENT))
     assert entry.stored > 0
 
 
@@ -106,11 +106,11 @@ async def test_a_file_that_is_put_twice_is_one(store: BlobStore, spool: Path) ->
 
 
 async def test_bytes_are_stored_as_a_file_is(store: BlobStore) -> None:
-    await store.put(KEY, CONTENT)
-    await store.put(KEY, CONTENT)
-    blob = await store.get(KEY)
+    await store.put(SHA256, CONTENT)
+    await store.put(SHA256, CONTENT)
+    blob = await store.get(SHA256)
     assert blob is not None
-    assert (blob.key, blob.size, await read(blob)) == (KEY, len(CONTENT), CONTENT)
+    assert (blob.key, blob.size, await read(blob)) == (SHA256, len(CONTENT), CONTENT)
     assert len([entry async for entry in store.entries()]) == 1
 
 
@@ -135,20 +135,20 @@ async def test_one_put_that_fails_leaves_those_beside_it(store: BlobStore, tmp_p
     keys = [hashlib.sha256(bytes([number])).hexdigest() for number in range(9)]
     puts = [store.put(key, bytes([number])) for number, key in enumerate(keys)]
     failed, *others = await asyncio.gather(
-        store.put(KEY, tmp_path / "missing"), *puts, return_exceptions=True
+        store.put(SHA256, tmp_path / "missing"), *puts, return_exceptions=True
     )
     assert isinstance(failed, OSError)
     assert others == [None] * len(keys)
-    assert await store.present([KEY, *keys]) == set(keys)
+    assert await store.present([SHA256, *keys]) == set(keys)
 
 
 async def test_a_deleted_blob_is_absent(store: BlobStore, spool: Path) -> None:
     await stored(store, spool)
-    await store.delete(KEY)
-    await store.delete(KEY)
-    assert await store.get(KEY) is None
-    assert not await store.has(KEY)
-    assert await store.present([KEY]) == set()
+    await store.delete(SHA256)
+    await store.delete(SHA256)
+    assert await store.get(SHA256) is None
+    assert not await store.has(SHA256)
+    assert await store.present([SHA256]) == set()
     assert [entry async for entry in store.entries()] == []
 
 
@@ -169,11 +169,13 @@ async def test_many_blobs_are_looked_for_together(store: BlobStore) -> None:
 
 async def test_a_put_that_fails_leaves_the_file(store: BlobStore, tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        await store.put(KEY, tmp_path / "missing")
-    assert await store.get(KEY) is None
+        await store.put(SHA256, tmp_path / "missing")
+    assert await store.get(SHA256) is None
 
 
-@pytest.mark.parametrize("key", ["", "../" + "a" * 61, KEY.upper(), KEY + "\n", KEY[:-1], "a/b"])
+@pytest.mark.parametrize(
+    "key", ["", "../" + "a" * 61, SHA256.upper(), SHA256 + "\n", SHA256[:-1], "a/b"]
+)
 async def test_only_a_sha256_is_a_key(store: BlobStore, spool: Path, key: str) -> None:
     for call in (store.get(key), store.put(key, spool), store.has(key), store.delete(key)):
         with pytest.raises(ValueError, match="sha256"):
@@ -234,7 +236,7 @@ async def test_any_blob_can_be_read_as_a_file_and_hashed(
         assert path.read_bytes() == CONTENT
     assert not list(tmp_path.glob("spool/*"))
     assert await digests_of(blob, ["sha256", "blake2b"]) == {
-        "sha256": KEY,
+        "sha256": SHA256,
         "blake2b": hashlib.blake2b(CONTENT, digest_size=32).hexdigest(),
     }
 
@@ -243,8 +245,8 @@ async def test_a_blob_that_is_deleted_before_it_is_read_is_whole_or_an_error(
     store: BlobStore, spool: Path
 ) -> None:
     blob = await stored(store, spool)
-    await store.delete(KEY)
+    await store.delete(SHA256)
     try:
         assert await read(blob) == CONTENT
     except StoreDamaged as error:
-        assert KEY in str(error)
+        assert SHA256 in str(error)

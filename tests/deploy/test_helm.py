@@ -81,7 +81,7 @@ def values(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def manifests(values: Path) -> dict[str, Any]:
-    """What is rendered, by kind."""
+    """The rendered objects, by kind."""
     text = run("helm", "template", "packages", CHART, "--values", values)
     return {each["kind"]: each for each in yaml.safe_load_all(text) if each}
 

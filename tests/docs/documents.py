@@ -36,7 +36,7 @@ FILLED_BY_PROGRAMS = {"results", "end of results", "request path", "end of reque
 
 class Step(NamedTuple):
     line: int
-    """Of the directive, or of the block that has none."""
+    """Of the directive, or of a block without one."""
     directive: str
     """Empty for a block without one."""
     argument: str

@@ -1,4 +1,5 @@
-"""``python -m tests.docs.player DOCUMENT FOLDER [TOOL=BIN…]``: do what a document says, as written.
+"""``python -m tests.docs.player DOCUMENT FOLDER [TOOL=BIN…]``: run the commands of a document, as
+written.
 
 To be run in a network namespace of its own: every port is free there, and there is no network but
 loopback. An index on loopback takes the place of PyPI.
@@ -163,7 +164,7 @@ def _make_environment(folder: Path) -> None:
 
 
 def _fill(folder: Path) -> None:
-    """What documents assume: requirements, and a wheel that was just built."""
+    """The files that documents assume: requirements, and a wheel that was just built."""
     (folder / "requirements.txt").write_text("flask>=3\n")
     make_wheel(folder / "dist", "acme-tool", "1.2")
 

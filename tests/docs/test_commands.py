@@ -41,7 +41,7 @@ def test_commands_read_all_that_is_piped_to_them(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def isolation() -> tuple[str, ...]:
-    """What runs a command in a network namespace that has loopback alone."""
+    """The prefix that runs a command in a network namespace that has loopback alone."""
     if not (shutil.which("unshare") and shutil.which("ip")):
         pytest.skip("unshare and ip are not installed")
     tried = subprocess.run([*WRAPPER, "true"], capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""What the documents name exists: links, files, settings, commands, flags, packages, classes."""
+"""The names in the documents exist: links, files, settings, commands, flags, packages, classes."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _command(words: list[str]) -> click.Command:
 
 
 def _commands(path: Path) -> Iterator[list[str]]:
-    """What follows ``waystation`` where it is called, up to the end of that call."""
+    """The arguments of each call of ``waystation``, up to the end of that call."""
     text = path.read_text(encoding="utf-8")
     calls = re.findall(r"(?:^|[`|&/ ])waystation ((?:(?!\bwaystation )[^`\n#|&;])+)", text, re.M)
     yield from (call.split() for call in calls if call.split()[0] in COMMANDS)

@@ -164,7 +164,7 @@ async def test_uv_with_credentials_in_the_address(gate: Guarded, place: MakePlac
 
 
 async def test_uv_with_netrc_asks_first_without(gate: Guarded, place: MakePlace) -> None:
-    """T51: each of those answers is normal, and no limit of failures counts them."""
+    """Each of those answers is normal, and no limit of failures counts them."""
     there = place()
     gate.netrc(there.home)
     (await there.install("uv", gate.server.index, "aaa")).succeeded()
@@ -349,7 +349,7 @@ async def all_refused(server: Running, secret: str) -> bool:
 async def test_revoked_and_rotated_tokens_act_in_all_workers_under_load(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str]
 ) -> None:
-    """T53: new connections reach all workers; within a second none knows the old token."""
+    """New connections reach all workers; within a second none knows the old token."""
     async with guarded(tmp_path, upstream, "--workers", "2") as gate:
         await until(lambda: gate.server.listening() == 2)
         assert await statuses(gate.server, gate.secret, 40) == {200}

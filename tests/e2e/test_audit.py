@@ -1,4 +1,5 @@
-"""``waystation audit``: who received, or was refused, which files, by real clients and workers."""
+"""``waystation audit``: files that clients received, or were refused, by real clients and
+workers."""
 
 from __future__ import annotations
 

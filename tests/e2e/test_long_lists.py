@@ -20,7 +20,7 @@ from tests.support.upstream import Fault, Upstream
 
 JSON = "application/vnd.pypi.simple.v1+json"
 BARE = ["Accept-Encoding"]
-MANY = 900_000
+NAMES_IN_LIST = 900_000
 
 
 @asynccontextmanager
@@ -64,10 +64,10 @@ async def test_all_forms_have_all_names_and_say_what_they_list(tmp_path: Path) -
 
 @pytest.mark.slow
 async def test_the_list_of_a_million_names_takes_bounded_memory(tmp_path: Path) -> None:
-    async with listing(tmp_path, MANY) as server:
+    async with listing(tmp_path, NAMES_IN_LIST) as server:
         await get(server, Accept=JSON)
         _, _, body = await get(server, Accept=JSON)
-        assert body.count(b'"name"') == MANY + 1
+        assert body.count(b'"name"') == NAMES_IN_LIST + 1
         await get(server, Accept="text/html")
         assert server.peak() < 250 * 2**20
 

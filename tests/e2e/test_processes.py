@@ -134,7 +134,7 @@ async def test_a_quarter_of_a_gigabyte_is_served_in_constant_memory(tmp_path: Pa
             assert server.peak() - before < 60 * MB
 
 
-async def test_files_that_nobody_uses_are_deleted_while_the_server_runs(
+async def test_unused_files_are_deleted_while_the_server_runs(
     tmp_path: Path, upstream: Upstream
 ) -> None:
     upstream.add(make_wheel(tmp_path / "dist", "demo", "1.0"))

@@ -143,7 +143,7 @@ async def test_wrong_settings_are_refused_and_the_former_ones_stay(
             '"new"', top="" if top.startswith("[") else top, more=top if top.startswith("[") else ""
         )
         assert problem in await config.reload(2)
-        server.send(signal.SIGHUP)  # who sends the signal alone sees the reason in the log
+        server.send(signal.SIGHUP)  # after a signal, the reason is in the log only
         await server.logged(lambda line: problem in line["message"])
         assert await shown(server) == {NEW}
         assert "\nwaystation_reload_failed 1.0" in (await get(server, "/metrics"))[1]

@@ -17,7 +17,7 @@ from tests.support.distributions import make_wheel
 from tests.support.running import Running, running
 from tests.support.upstream import Upstream
 
-MANY = 50
+UPLOADS = 50
 MEGABYTE = 2**20
 
 
@@ -52,10 +52,10 @@ async def listed(client: aiohttp.ClientSession, server: Running, project: str) -
 
 
 async def test_many_uploads_at_once_are_all_listed(tmp_path: Path, server: Running) -> None:
-    wheels = [make_wheel(tmp_path / "dist", "foo", f"1.{number}") for number in range(MANY)]
+    wheels = [make_wheel(tmp_path / "dist", "foo", f"1.{number}") for number in range(UPLOADS)]
     async with aiohttp.ClientSession() as client:
         statuses = await asyncio.gather(*(upload(client, server, wheel) for wheel in wheels))
-        assert statuses == [200] * MANY
+        assert statuses == [200] * UPLOADS
         assert await listed(client, server, "foo") == sorted(wheel.name for wheel in wheels)
 
 
@@ -65,7 +65,7 @@ async def test_of_many_uploads_of_one_name_those_with_the_same_bytes_succeed(
 ) -> None:
     one = make_wheel(tmp_path / "one", "foo", "1.0")
     other = make_wheel(tmp_path / "other", "foo", "1.0", requires=["bar"])
-    sent = [one, other] * (MANY // 2)
+    sent = [one, other] * (UPLOADS // 2)
     async with aiohttp.ClientSession() as client:
         statuses = await asyncio.gather(*(upload(client, server, wheel) for wheel in sent))
         stored = (tmp_path / "packages" / "foo" / one.name).read_bytes()

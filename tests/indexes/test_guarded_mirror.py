@@ -221,7 +221,7 @@ async def test_a_clock_that_is_set_back_takes_nothing_away(site: MirrorSite) -> 
 
 @pytest.mark.parametrize("show", ["hide", "yank"])
 async def test_a_yank_during_the_cooldown_shows_after_it(site: MirrorSite, show: str) -> None:
-    """T24: a rule that shows files as yanked adds its own reason until the file matures."""
+    """A rule that shows files as yanked adds its own reason until the file matures."""
     uploaded = upload_time(site.clock())
     site.add(uploaded=uploaded)
     async with site.open() as it:

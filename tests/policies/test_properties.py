@@ -22,9 +22,9 @@ from tests.support.policies import GuardedFake, upload_time
 
 DEMO = normalize("demo")
 DAY = 86400.0
-HUGE = "1" * 5000
+LONG_VERSION = "1" * 5000
 """Python refuses to convert that many digits."""
-VERSIONS = ("1.0", "1.1rc1", "1.1", "1.1+local", "2.0", "2!1", "banana", HUGE)
+VERSIONS = ("1.0", "1.1rc1", "1.1", "1.1+local", "2.0", "2!1", "banana", LONG_VERSION)
 ENDINGS = (
     *(".tar.gz", ".zip", ".egg", ".txt", "-py3-none-any.whl"),
     *("-cp312-cp312-win_amd64.whl", "-cp39-abi3-manylinux2014_x86_64.whl"),

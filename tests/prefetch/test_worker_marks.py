@@ -10,7 +10,7 @@ import pytest
 from proxy.prefetch.fetcher import MARK_COLUMNS, PrefetchStats, PrefetchTally, WorkerMarks
 from proxy.runtime.shared_memory import SharedCounters, new_memory
 
-KEY = ("main", "demo", "demo-1.0-py3-none-any.whl")
+PREFETCHED_FILE = ("main", "demo", "demo-1.0-py3-none-any.whl")
 PAGE = ("main", "demo", "")
 NOW = 1_700_000_000.5
 
@@ -27,29 +27,29 @@ def both() -> Iterator[tuple[WorkerMarks, WorkerMarks]]:
 
 def test_one_knows_what_the_other_was_asked(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, theirs = both
-    theirs.note(KEY, NOW)
-    assert mine.requested(KEY, NOW - 10)
+    theirs.note(PREFETCHED_FILE, NOW)
+    assert mine.requested(PREFETCHED_FILE, NOW - 10)
     assert not mine.requested(PAGE, NOW - 10)
 
 
 def test_what_was_asked_before_does_not_count(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, theirs = both
-    theirs.note(KEY, NOW)
-    assert not mine.requested(KEY, NOW + 1)
-    theirs.note(KEY, NOW + 2)
-    assert mine.requested(KEY, NOW + 1)
+    theirs.note(PREFETCHED_FILE, NOW)
+    assert not mine.requested(PREFETCHED_FILE, NOW + 1)
+    theirs.note(PREFETCHED_FILE, NOW + 2)
+    assert mine.requested(PREFETCHED_FILE, NOW + 1)
 
 
 def test_what_it_was_asked_itself_it_knows_better(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, _ = both
-    mine.note(KEY, NOW)
-    assert not mine.requested(KEY, NOW)
+    mine.note(PREFETCHED_FILE, NOW)
+    assert not mine.requested(PREFETCHED_FILE, NOW)
 
 
 def test_another_index_is_another_key(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, theirs = both
-    theirs.note(KEY, NOW)
-    assert not mine.requested(("other", *KEY[1:]), NOW - 10)
+    theirs.note(PREFETCHED_FILE, NOW)
+    assert not mine.requested(("other", *PREFETCHED_FILE[1:]), NOW - 10)
 
 
 def test_many_marks_stay_apart(both: tuple[WorkerMarks, WorkerMarks]) -> None:
@@ -72,10 +72,10 @@ def test_what_a_guess_fetched_and_another_process_was_asked_for_is_a_hit(
 ) -> None:
     mine, theirs = both
     tally = PrefetchTally()
-    for key in (KEY, PAGE):
+    for key in (PREFETCHED_FILE, PAGE):
         tally.begin(key, NOW, 100)
         tally.done(key, True)
-    theirs.note(KEY, NOW + 1)
+    theirs.note(PREFETCHED_FILE, NOW + 1)
     tally.sweep(NOW + 2, mine.requested)
     assert tally.stats == PrefetchStats(fetched=2, hits=1, hit_bytes=100)
     assert tally.ahead == 100

@@ -18,7 +18,7 @@ from proxy.storage.in_memory import BytesBlob
 from tests.support.content import read_blob
 
 CONTENT = bytes(range(256)) * 2800  # more than two pieces, and not a multiple of one
-KEY = hashlib.sha256(CONTENT).hexdigest()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture
@@ -152,33 +152,33 @@ async def test_no_descriptor_stays_open_after_a_reader_left(path: Path) -> None:
 
 async def test_a_store_takes_the_finished_file_over(path: Path, tmp_path: Path) -> None:
     store: BlobStore = DiskStore(tmp_path / "cache" / "blob")
-    assert await store.get(KEY) is None
+    assert await store.get(SHA256) is None
     assert [entry async for entry in store.entries()] == []
     stored = path.stat().st_mtime
-    await store.put(KEY, path)
+    await store.put(SHA256, path)
     assert not path.exists()
-    assert (tmp_path / "cache" / "blob" / KEY[:2] / KEY).read_bytes() == CONTENT
-    assert await store.has(KEY)
-    blob = await store.get(KEY)
+    assert (tmp_path / "cache" / "blob" / SHA256[:2] / SHA256).read_bytes() == CONTENT
+    assert await store.has(SHA256)
+    blob = await store.get(SHA256)
     assert blob is not None
     assert await read_blob(blob) == CONTENT
     [entry] = [entry async for entry in store.entries()]
-    assert (entry.key, entry.size, entry.stored) == (KEY, len(CONTENT), stored)
+    assert (entry.key, entry.size, entry.stored) == (SHA256, len(CONTENT), stored)
 
 
 async def test_what_is_read_while_it_is_deleted_is_read_to_the_end(
     path: Path, tmp_path: Path
 ) -> None:
     store = DiskStore(tmp_path / "blob")
-    await store.put(KEY, path)
-    blob = await store.get(KEY)
+    await store.put(SHA256, path)
+    blob = await store.get(SHA256)
     assert blob is not None
     pieces = blob.chunks()
     got = await anext(pieces)
-    await store.delete(KEY)
-    await store.delete(KEY)
-    assert not await store.has(KEY)
-    assert await store.get(KEY) is None
+    await store.delete(SHA256)
+    await store.delete(SHA256)
+    assert not await store.has(SHA256)
+    assert await store.get(SHA256) is None
     assert got + b"".join([piece async for piece in pieces]) == CONTENT
     with pytest.raises(StoreDamaged):
         await read_blob(blob)
@@ -190,12 +190,14 @@ async def test_a_put_that_fails_leaves_the_spool_and_nothing_in_the_store(
     (tmp_path / "blob").write_text("in the way")
     store = DiskStore(tmp_path / "blob")
     with pytest.raises(OSError, match="blob"):
-        await store.put(KEY, path)
+        await store.put(SHA256, path)
     assert path.read_bytes() == CONTENT
-    assert not await store.has(KEY)
+    assert not await store.has(SHA256)
 
 
-@pytest.mark.parametrize("key", ["", "../" + "a" * 61, KEY.upper(), KEY + "\n", KEY[:-1], "a/b"])
+@pytest.mark.parametrize(
+    "key", ["", "../" + "a" * 61, SHA256.upper(), SHA256 + "\n", SHA256[:-1], "a/b"]
+)
 async def test_only_a_sha256_is_a_key(key: str, path: Path, tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "blob")
     with pytest.raises(ValueError, match="sha256"):
@@ -208,10 +210,10 @@ async def test_foreign_files_and_links_in_the_store_are_not_entries(
     path: Path, tmp_path: Path
 ) -> None:
     store = DiskStore(tmp_path / "blob")
-    await store.put(KEY, path)
-    (tmp_path / "blob" / KEY[:2] / "README").write_text("mine")
-    (tmp_path / "blob" / KEY[:2] / ("0" * 64)).symlink_to("/etc/passwd")
-    assert [entry.key async for entry in store.entries()] == [KEY]
+    await store.put(SHA256, path)
+    (tmp_path / "blob" / SHA256[:2] / "README").write_text("mine")
+    (tmp_path / "blob" / SHA256[:2] / ("0" * 64)).symlink_to("/etc/passwd")
+    assert [entry.key async for entry in store.entries()] == [SHA256]
 
 
 def _put_often(root: Path, name: str) -> None:
@@ -220,7 +222,7 @@ def _put_often(root: Path, name: str) -> None:
         for number in range(50):
             spool = root.parent / f"{name}{number}"
             spool.write_bytes(CONTENT)
-            await store.put(KEY, spool)
+            await store.put(SHA256, spool)
 
     asyncio.run(run())
 
@@ -235,7 +237,7 @@ async def test_processes_that_put_the_same_file_at_once_never_show_half_of_it(
         writer.start()
     seen = 0
     while any(writer.is_alive() for writer in writers):
-        if blob := await store.get(KEY):
+        if blob := await store.get(SHA256):
             assert await read_blob(blob) == CONTENT
             seen += 1
         await asyncio.sleep(0.001)

@@ -21,7 +21,7 @@ from proxy.storage.keys import Key, RecordKind
 from proxy.storage.records import DiskRecords
 from tests.support.mounts import mounted
 
-BIG = bytes(range(256)) * 4000
+VALUE_IN_FILE = bytes(range(256)) * 4000
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def database(folder: Path) -> sqlite3.Connection:
 
 async def test_what_was_put_is_there_until_it_is_forgotten(records: Records) -> None:
     assert await records.get(Key.parse("page/a")) is None
-    for value in (b"", b"small", BIG):
+    for value in (b"", b"small", VALUE_IN_FILE):
         await records.put(Key.parse("page/a"), value)
         assert await records.get(Key.parse("page/a")) == value
     await records.forget(Key.parse("page/a"))
@@ -46,9 +46,9 @@ async def test_what_was_put_is_there_until_it_is_forgotten(records: Records) -> 
 
 
 async def test_records_survive_a_restart(records: DiskRecords, tmp_path: Path) -> None:
-    await records.put(Key.parse("page/a"), BIG)
+    await records.put(Key.parse("page/a"), VALUE_IN_FILE)
     again = DiskRecords(tmp_path / "records")
-    assert await again.get(Key.parse("page/a")) == BIG
+    assert await again.get(Key.parse("page/a")) == VALUE_IN_FILE
     await again.close()
 
 
@@ -63,7 +63,7 @@ async def test_writes_of_one_moment_are_all_there_and_in_their_order(
         seen.append(value)
         return value == b"first"
 
-    values = [BIG if number % 7 == 3 else b"%d" % number for number in range(40)]
+    values = [VALUE_IN_FILE if number % 7 == 3 else b"%d" % number for number in range(40)]
     puts = [records.put(key, value) for key, value in zip(keys, values, strict=True)]
     shared = Key.parse("page/shared")
     results = await asyncio.gather(
@@ -78,7 +78,9 @@ async def test_writes_of_one_moment_are_all_there_and_in_their_order(
     assert await records.get(keys[0]) is None
     for key, value in list(zip(keys, values, strict=True))[1:]:
         assert await records.get(key) == value
-    assert len(list((tmp_path / "records").rglob("*.val"))) == sum(v is BIG for v in values)
+    assert len(list((tmp_path / "records").rglob("*.val"))) == sum(
+        v is VALUE_IN_FILE for v in values
+    )
 
 
 async def test_a_write_that_fails_takes_no_other_with_it(records: DiskRecords) -> None:
@@ -97,23 +99,23 @@ async def test_a_write_that_fails_takes_no_other_with_it(records: DiskRecords) -
 
 
 async def test_beyond_the_limit_what_was_written_first_goes_first(tmp_path: Path) -> None:
-    records = DiskRecords(tmp_path / "records", size_limit=4 * len(BIG))
+    records = DiskRecords(tmp_path / "records", size_limit=4 * len(VALUE_IN_FILE))
     for number in range(30):
-        await records.put(Key.parse(f"page/{number:02}"), BIG)
+        await records.put(Key.parse(f"page/{number:02}"), VALUE_IN_FILE)
         await records.get(Key.parse("page/00"))  # to have been read does not help
     kept = await records.keys(RecordKind.PAGE)
     assert 0 < len(kept) <= 5
     assert kept[-1] == "page/29"
-    assert await records.get(Key.parse("page/29")) == BIG
+    assert await records.get(Key.parse("page/29")) == VALUE_IN_FILE
     files = list((tmp_path / "records").rglob("*.val"))
     assert len(files) == len(kept)
     await records.close()
 
 
 async def test_a_value_cut_short_by_a_power_cut_is_a_miss(records: Records, tmp_path: Path) -> None:
-    await records.put(Key.parse("page/a"), BIG)
+    await records.put(Key.parse("page/a"), VALUE_IN_FILE)
     [file] = (tmp_path / "records").rglob("*.val")
-    os.truncate(file, len(BIG) // 2)
+    os.truncate(file, len(VALUE_IN_FILE) // 2)
     assert await records.get(Key.parse("page/a")) is None
     file.unlink()
     assert await records.get(Key.parse("page/a")) is None
@@ -131,7 +133,7 @@ async def test_a_pickle_in_the_folder_is_never_loaded(
     await records.put(Key.parse("page/a"), b"mine")
     foreign = diskcache.Cache(str(tmp_path / "records"))
     foreign.set("page/small", Evil())
-    foreign.set("page/large", [Evil(), BIG])
+    foreign.set("page/large", [Evil(), VALUE_IN_FILE])
     foreign.set(("page", "tuple"), b"x")
     foreign.set("page/text", "text")
     foreign.close()
@@ -152,7 +154,7 @@ async def test_a_pickle_in_the_folder_is_never_loaded(
 async def test_a_row_that_points_outside_of_the_folder_is_a_miss(
     records: Records, tmp_path: Path
 ) -> None:
-    await records.put(Key.parse("page/a"), BIG)
+    await records.put(Key.parse("page/a"), VALUE_IN_FILE)
     (tmp_path / "secret").write_bytes(b"????secret")
     for outside in ("../secret", str(tmp_path / "secret")):
         with database(tmp_path / "records") as rows:
@@ -274,7 +276,7 @@ async def test_a_full_disk_costs_only_what_does_not_fit(
         records = DiskRecords(cache / "records")
         await records.put(Key.parse("page/a"), b"first")
         for number in range(3):
-            await records.put(Key.parse(f"page/{number}"), BIG * 3)
+            await records.put(Key.parse(f"page/{number}"), VALUE_IN_FILE * 3)
         assert "No space left" in caplog.text
         assert list((cache / "records").rglob("*.val")) == []
         assert await records.get(Key.parse("page/a")) == b"first"
@@ -302,7 +304,7 @@ def _write(folder: Path, name: str) -> None:
         records = DiskRecords(folder)
         for number in range(100):
             await records.put(
-                Key.parse(f"page/{name}{number}"), BIG if number % 10 == 0 else b"small"
+                Key.parse(f"page/{name}{number}"), VALUE_IN_FILE if number % 10 == 0 else b"small"
             )
             await records.put(Key.parse("page/shared"), name.encode())
         await records.close()
@@ -321,7 +323,9 @@ async def test_processes_share_one_folder(records: Records, tmp_path: Path) -> N
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert len(await records.keys(RecordKind.PAGE)) == 201
     assert (
-        await records.get(Key.parse("page/a90")) == await records.get(Key.parse("page/b0")) == BIG
+        await records.get(Key.parse("page/a90"))
+        == await records.get(Key.parse("page/b0"))
+        == VALUE_IN_FILE
     )
 
 
@@ -361,14 +365,16 @@ async def test_values_that_do_not_fit_together_are_not_written_at_all(tmp_path: 
     with mounted(tmp_path / "cache", "size=2m") as cache:
         records = DiskRecords(cache / "records")
         assert await records.put_if(head, lambda found: True, {head: b"1", document: b"1"})
-        assert not await records.put_if(head, lambda found: True, {head: b"2", document: BIG * 3})
+        assert not await records.put_if(
+            head, lambda found: True, {head: b"2", document: VALUE_IN_FILE * 3}
+        )
         assert (await records.get(head), await records.get(document)) == (b"1", b"1")
         await records.close()
 
 
 async def test_closing_leaves_no_connection_open(tmp_path: Path) -> None:
     records = DiskRecords(tmp_path / "records")
-    await records.put(Key.parse("page/a"), BIG)
+    await records.put(Key.parse("page/a"), VALUE_IN_FILE)
     await records.get(Key.parse("page/a"))
     await records.close()
     open_files = [os.readlink(f"/proc/self/fd/{fd}") for fd in _descriptors()]

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.support.pki import Authority
 
-HUGE = 100 * 2**20
+HUGE_ANSWER = 100 * 2**20
 """Bytes."""
 JOB_SECRET = "of-the-job"
 """With which a job asks for its identity token."""
@@ -69,7 +69,7 @@ class Issuer:
         if self.mode == "huge":
             response = web.StreamResponse()
             await response.prepare(request)
-            for _ in range(HUGE // 2**20):
+            for _ in range(HUGE_ANSWER // 2**20):
                 await response.write(b" " * 2**20)
             return response
         headers = {"Cache-Control": f"max-age={self.max_age}"}

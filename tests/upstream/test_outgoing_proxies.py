@@ -133,7 +133,7 @@ async def test_tls_goes_through_a_tunnel_and_the_proxy_looks_names_up(
         ):
             assert isinstance(await remote.page(DEMO), UpstreamDocument)
             with connections() as made, pytest.raises(UpstreamError):
-                await remote.read("https://127.0.0.1/x", 9)  # rules on hosts hold all the same
+                await remote.read("https://127.0.0.1/x", 9)  # rules on hosts apply as well
     assert (names.asked, made) == ([], [])
     assert [line for line, _ in proxy.requests] == ["CONNECT index.example.org:443 HTTP/1.1"]
     assert proxy.requests[0][1] == "Basic " + b64encode(b"u:hunter2").decode()

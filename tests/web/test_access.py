@@ -57,7 +57,7 @@ def constant(answer: Answer) -> tuple[int, dict[str, str], bytes]:
 
 
 async def test_without_credentials_every_address_has_one_answer(tmp_path: Path) -> None:
-    """T58: whether a project, an index or an address exists, does not show."""
+    """Whether a project, an index or an address exists, does not show."""
     async with guarded(tmp_path) as (site, _):
         first = await site.get("/simple/aaa/")
         assert first.status == 401
@@ -127,7 +127,7 @@ async def test_a_project_that_one_may_not_read_looks_absent(tmp_path: Path) -> N
 
 
 async def test_a_report_is_for_those_who_may_read_the_page(tmp_path: Path) -> None:
-    """Reason 10 of T76: not permitted. Where names are hidden, that looks like no project."""
+    """Not permitted. Where names are hidden, that looks like no project."""
     refused = b"No right to read project aaa of index main"
     for hides, status in ((True, 404), (False, 403)):
         async with guarded(tmp_path, hide_names=hides) as (site, rig):
@@ -153,7 +153,7 @@ async def test_names_that_are_no_secret_are_refused_with_403(tmp_path: Path) -> 
 
 
 async def test_equal_rights_share_an_answer_and_other_rights_never_get_it(tmp_path: Path) -> None:
-    """T101: found on the fast path by the class of rights."""
+    """Found on the fast path by the class of rights."""
     served: list[tuple[str | None, int, bool]] = []
 
     def observe(event: Event) -> None:
@@ -179,7 +179,6 @@ async def test_equal_rights_share_an_answer_and_other_rights_never_get_it(tmp_pa
 
 
 async def test_a_revoked_token_is_refused_by_the_fast_path_too(tmp_path: Path) -> None:
-    """T53."""
     async with guarded(tmp_path) as (site, rig):
         headers = rig.headers("ci", "read:main")
         assert (await repeated(site, "/simple/aaa/", headers)).status == 200
@@ -189,7 +188,6 @@ async def test_a_revoked_token_is_refused_by_the_fast_path_too(tmp_path: Path) -
 
 
 async def test_a_token_expires_at_its_instant_on_the_fast_path(tmp_path: Path) -> None:
-    """T54."""
     clock = Clock()
     async with guarded(tmp_path, clock=clock) as (site, rig):
         headers = rig.headers("ci", "read:main", lifetime=30)
@@ -230,7 +228,6 @@ async def test_anonymous_rights_are_a_class_of_their_own(tmp_path: Path) -> None
     ],
 )
 async def test_malformed_credentials_are_wrong_credentials(tmp_path: Path, value: str) -> None:
-    """T59."""
     async with guarded(tmp_path) as (site, _):
         for _ in range(2):
             answer = await site.get("/simple/aaa/", headers={"Authorization": value})
@@ -238,7 +235,6 @@ async def test_malformed_credentials_are_wrong_credentials(tmp_path: Path, value
 
 
 async def test_two_headers_with_credentials_are_refused(tmp_path: Path) -> None:
-    """T61."""
     async with guarded(tmp_path) as (site, rig):
         line = f"Authorization: {basic(rig.token('ci', 'read:main'))}\r\n"
         for second in (line, line.lower().replace("basic", "Basic"), "authorization: x\r\n"):

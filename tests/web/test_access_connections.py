@@ -89,7 +89,7 @@ async def test_a_trusted_proxy_names_the_user_and_groups() -> None:
 
 @pytest.mark.parametrize("lines", ["X-User: alice\r\n", "x-groups: dev\r\n", "X-USER:alice\r\n"])
 async def test_the_header_of_another_peer_is_refused(lines: str) -> None:
-    """T65, T66: also after the same bytes were answered to the proxy."""
+    """Also after the same bytes were answered to the proxy."""
     async with behind_proxy() as site:
         await statuses(site, "X-User: alice\r\n", address=PROXY)
         assert await statuses(site, "") == [401, 401]  # the constant answer is known
@@ -115,7 +115,7 @@ async def test_names_that_could_be_mistaken_are_refused(lines: str) -> None:
 
 
 async def test_equal_bytes_are_answered_by_the_peer(tmp_path: Path) -> None:
-    """T98: a token in the same request counts only where no proxy names the user."""
+    """A token in the same request counts only where no proxy names the user."""
     async with token_access(tmp_path, grants=GRANTS, front=FRONT) as rig:
         token = f"Authorization: {basic(rig.token('ci', 'read:stock'))}\r\n"
         async with serving(stock(), fast=True, access=rig.access) as site:
@@ -146,7 +146,6 @@ async def test_the_client_is_the_last_address_that_is_no_proxy() -> None:
 
 
 def test_networks_include_mapped_addresses() -> None:
-    """T67."""
     front = FrontProxies(["10.0.0.0/8", "2001:db8::/32"])
     assert front.trusts("10.1.2.3")
     assert front.trusts("::ffff:10.1.2.3")
@@ -173,7 +172,7 @@ def client_tls(authority: Authority, *names: str) -> ssl.SSLContext:
 async def test_a_certificate_names_the_principal_of_its_connection(
     authority: Authority, tmp_path: Path
 ) -> None:
-    """T66, T98: the bytes of the requests are the same."""
+    """The bytes of the requests are the same."""
     context = authority.server("127.0.0.1")
     context.load_verify_locations(authority.bundle)
     context.verify_mode = ssl.CERT_OPTIONAL

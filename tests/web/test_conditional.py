@@ -12,7 +12,7 @@ from proxy.web.conditional import RangeResult, evaluate
 TAG = '"sha256-aa"'
 WHEN = datetime(2024, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 DATE = "Tue, 02 Jan 2024 03:04:05 GMT"
-LATER = "Tue, 02 Jan 2024 03:04:06 GMT"
+SECOND_LATER = "Tue, 02 Jan 2024 03:04:06 GMT"
 EARLIER = "Tue, 02 Jan 2024 03:04:04 GMT"
 WHOLE = RangeResult(200, 0, 1000)
 NOT_MODIFIED, FAILED, UNSATISFIABLE = RangeResult(304), RangeResult(412), RangeResult(416)
@@ -43,16 +43,16 @@ NOT_MODIFIED, FAILED, UNSATISFIABLE = RangeResult(304), RangeResult(412), RangeR
         ({"Range": "bytes=0-9", "If-Range": '"other"'}, WHOLE),
         ({"Range": "bytes=0-9", "If-Range": f"W/{TAG}"}, WHOLE),
         ({"Range": "bytes=0-9", "If-Range": DATE}, RangeResult(206, 0, 10)),
-        ({"Range": "bytes=0-9", "If-Range": LATER}, WHOLE),
+        ({"Range": "bytes=0-9", "If-Range": SECOND_LATER}, WHOLE),
         ({"Range": "bytes=0-9", "If-Range": "garbage"}, WHOLE),
         ({"If-None-Match": TAG}, NOT_MODIFIED),
         ({"If-None-Match": f'"x", W/{TAG}'}, NOT_MODIFIED),
         ({"If-None-Match": "*"}, NOT_MODIFIED),
         ({"If-None-Match": '"x"'}, WHOLE),
-        ({"If-None-Match": '"x"', "If-Modified-Since": LATER}, WHOLE),
+        ({"If-None-Match": '"x"', "If-Modified-Since": SECOND_LATER}, WHOLE),
         ({"If-None-Match": TAG, "Range": "bytes=0-9"}, NOT_MODIFIED),
         ({"If-Modified-Since": DATE}, NOT_MODIFIED),
-        ({"If-Modified-Since": LATER}, NOT_MODIFIED),
+        ({"If-Modified-Since": SECOND_LATER}, NOT_MODIFIED),
         ({"If-Modified-Since": EARLIER}, WHOLE),
         ({"If-Modified-Since": "garbage"}, WHOLE),
         ({"If-Match": TAG}, WHOLE),

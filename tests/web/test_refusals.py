@@ -69,7 +69,7 @@ async def test_every_request_for_a_refused_file_is_answered_with_the_reason(
 
 
 async def test_a_project_with_nothing_left_stays_listed(index: FakeIndex) -> None:
-    """T7: its page is there and is empty; an installer that gets no page would go elsewhere."""
+    """Its page is there and is empty; an installer that gets no page would go elsewhere."""
     index.add("bar", "bar-1.0-py3-none-any.whl", b"bar")
     site_of = GuardedFake(index, [FakePolicy(lambda file: file.filename.startswith("foo"))])
     async with serving(site_of, fast=True, twice=True) as site:

@@ -15,12 +15,12 @@ from proxy.model import Blob, Span
 from proxy.runtime import in_thread
 from proxy.storage import FileIdentity, identity_of
 
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_OPEN_MEMBER = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def open_archive(path: Path) -> BinaryIO:
     """Raises ``OSError``, also for what is no regular file."""
-    file = os.fdopen(os.open(path, _READ), "rb")
+    file = os.fdopen(os.open(path, _OPEN_MEMBER), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError("it is not a regular file")

@@ -40,7 +40,7 @@ MAX_PARSE_PROCESSES = 2
 PARSE_TIMEOUT = 15.0
 """Seconds from the start of a parsing process to its end."""
 
-_PROGRAM = (
+_PARSE_PROGRAM = (
     "import sys; sys.path[:] = sys.argv[5:];"
     " from proxy.simple.parse_process import main; main(*sys.argv[1:5])"
 )
@@ -118,7 +118,7 @@ class PageReader:
 async def _output(arguments: tuple[str, ...], document: bytes) -> bytes:
     """The output of the parsing process; empty if it failed or took too long."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", _PROGRAM, *arguments, *sys.path),
+        *(sys.executable, "-I", "-S", "-c", _PARSE_PROGRAM, *arguments, *sys.path),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

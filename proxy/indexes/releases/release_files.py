@@ -13,7 +13,7 @@ from proxy.model import ProjectName
 from proxy.runtime import late_pattern
 from proxy.simple import clean_upload_time
 
-_DIGEST = late_pattern(r"(sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})\Z", re.ASCII)
+_ASSET_DIGEST = late_pattern(r"(sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})\Z", re.ASCII)
 PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
 
 
@@ -85,7 +85,7 @@ def _file(asset: _Asset, release: _Release, root: str) -> ReleaseFile | None:
         _in_api(asset.url, root) or asset.browser_download_url,
         asset.browser_download_url,
         asset.size,
-        asset.digest if asset.digest and _DIGEST.match(asset.digest) else "",
+        asset.digest if asset.digest and _ASSET_DIGEST.match(asset.digest) else "",
         max(filter(None, map(clean_upload_time, times)), default=""),
         release.prerelease,
         release.draft,

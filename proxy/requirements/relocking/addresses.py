@@ -13,7 +13,7 @@ from proxy.model import File, ProjectName
 from proxy.simple import absolute_links, last_segment
 
 _SHA256 = re.compile(r"sha256[:=]([0-9a-f]{64})\Z", re.IGNORECASE)
-_PACKAGES = re.compile(r"/(packages/(?:[^/]+/){3,}[^/]+)\Z")
+_PATH_OF_PACKAGE = re.compile(r"/(packages/(?:[^/]+/){3,}[^/]+)\Z")
 """The path of a file as PyPI has it, which this server answers too."""
 
 
@@ -61,7 +61,7 @@ class NewIndex:
         found = (_SHA256.match(each) for each in hashes)
         if digest := next((each[1].lower() for each in found if each), None):
             return self._links(project, [File(filename, "", {"sha256": digest})])[0]
-        if known := _PACKAGES.search(urlsplit(url).path):
+        if known := _PATH_OF_PACKAGE.search(urlsplit(url).path):
             return f"{self._root}{known[1]}"
         self.left[url] = "the lock file has no sha256 of it"
         return url

@@ -25,7 +25,7 @@ from proxy.requirements.sources.pyproject import (
 LEGACY_BUILD_REQUIREMENTS = "setuptools>=40.8.0\nwheel\n"
 """Build requirements of an sdist without ``[build-system]`` (PEP 518)."""
 _WRITTEN = re.compile(r"(?P<path>[^;\[]+?)\s*(?:\[(?P<extras>[^\]]*)\])?\s*(?P<marker>;.*)?\Z")
-_NAMED = re.compile(r"[\w.-]+\s*(?:\[[^\]]*\]\s*)?@\s*[a-z]")
+_NAMED_ADDRESS = re.compile(r"[\w.-]+\s*(?:\[[^\]]*\]\s*)?@\s*[a-z]")
 _ARCHIVE = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tgz", ".tar.xz")
 
 
@@ -35,7 +35,7 @@ class _Shape(Struct, rename="kebab"):
 
 def is_local_path(text: str) -> bool:
     """Whether a line of a requirements file is a local path, by the rules of pip."""
-    if _NAMED.match(text):
+    if _NAMED_ADDRESS.match(text):
         return False
     path = text.partition(";")[0].partition("[")[0].strip()
     return text.startswith((".", "file:")) or "/" in path or path.endswith(_ARCHIVE)

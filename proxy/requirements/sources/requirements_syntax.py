@@ -26,7 +26,7 @@ _CODING = re.compile(rb"#.*?coding[:=]\s*([-\w.]+)")
 """A comment with the encoding (PEP 263), in one of the first two lines."""
 _FALLBACK = "latin-1"
 _COMMENT = re.compile(r"(?:^|\s+)#.*$")
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_ENVIRONMENT_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTION_START = re.compile(r"(?:^|\s)-")
 _QUOTED = re.compile(r"""['"\\]""")
 
@@ -112,7 +112,7 @@ def logical_lines(
     """
     for number, logical in _logical(text):
         bare = _COMMENT.sub("", logical).strip()
-        bare = _VARIABLE.sub(lambda found: environ.get(found[1]) or found[0], bare)
+        bare = _ENVIRONMENT_VARIABLE.sub(lambda found: environ.get(found[1]) or found[0], bare)
         if bare:
             yield _line(document, number, bare)
 

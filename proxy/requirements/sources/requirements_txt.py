@@ -28,7 +28,7 @@ from proxy.requirements.sources.requirements_syntax import (
 )
 
 _ADDRESS = re.compile(r"(?:(?:git|hg|svn|bzr)\+|(?!file:)[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
-_FORMAT = re.compile(r"[A-Za-z0-9._-]+|:all:|:none:")
+_FORMAT_CONTROL = re.compile(r"[A-Za-z0-9._-]+|:all:|:none:")
 MAX_INCLUDES = 200
 """Files that a requirements file includes, directly or through other files."""
 
@@ -165,11 +165,11 @@ class _Reading:
     def add_options(self, document: SourceDocument, line: RequirementLine) -> None:
         options = line.options
         for name in ("no_binary", "only_binary"):
-            for value in _FORMAT.findall(" ".join(getattr(options, name))):
+            for value in _FORMAT_CONTROL.findall(" ".join(getattr(options, name))):
                 self.required.append(f"--{name.replace('_', '-')} {value}")
-        every = _FORMAT.findall(" ".join(options.all_releases))
+        every = _FORMAT_CONTROL.findall(" ".join(options.all_releases))
         self.prereleases |= options.pre or ":all:" in every
-        if {*every, *_FORMAT.findall(" ".join(options.only_final))} - {":all:", ":none:"}:
+        if {*every, *_FORMAT_CONTROL.findall(" ".join(options.only_final))} - {":all:", ":none:"}:
             self.add_note(
                 document,
                 line,
