@@ -38,7 +38,7 @@ def wheel(folder: Path, name: str = "foo", version: str = "1.0", **more: object)
     return make_wheel(folder / "made", name, version, **more)  # type: ignore[arg-type]
 
 
-def settle(path: Path) -> None:
+def make_older(path: Path) -> None:
     """As if the archive had been there for long."""
     os.utime(path, (1_700_000_000, 1_700_000_000))
 
