@@ -9,11 +9,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from proxy.composition import Proxy, open_webhooks
 from proxy.config import Settings
-from proxy.prefetch import SiteFollower
 from proxy.storage import ChangedFiles
+
+if TYPE_CHECKING:
+    from proxy.prefetch import SiteFollower
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,6 @@ from proxy.composition.open_packages import object_packages, open_object_index
 from proxy.composition.open_sites import FirstSite, open_sites
 from proxy.composition.policies import build_policies
 from proxy.composition.publishing import UPLOAD_SETTINGS, open_publisher
-from proxy.composition.routed_rules import RoutedParts, open_routed
 from proxy.composition.upstream_connections import same_upstream
 from proxy.config import (
     FallthroughTable,
@@ -135,9 +134,6 @@ class _Builder:
             ground.clock,
             ground.parsed_pages,
         )
-        self._surroundings = RoutedParts(
-            settings, ground.cache, ground.events, ground.clock, ground.traffic
-        )
         self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
 
     async def build(self, node: IndexNode) -> Index:
@@ -156,11 +152,23 @@ class _Builder:
             return await self._mirror(node.name, table)
         children = {child.name: await self.build(child) for child in node.children}
         if isinstance(table, RoutedTable):
-            opened = open_routed(node.name, table, children, self._surroundings)
-            return await self._stack.enter_async_context(opened)
+            return await self._routed(node.name, table, children)
         assert isinstance(table, FallthroughTable)
         merges = matcher(table.merge) if table.merge else None
         return Fallthrough(node.name, list(children.values()), merges)
+
+    async def _routed(self, name: str, table: RoutedTable, children: dict[str, Index]) -> Index:
+        from proxy.composition.routed_rules import (  # most servers have none
+            RoutedParts,
+            open_routed,
+        )
+
+        ground = self._ground
+        around = RoutedParts(
+            self._settings, ground.cache, ground.events, ground.clock, ground.traffic
+        )
+        opened = open_routed(name, table, children, around)
+        return await self._stack.enter_async_context(opened)
 
     def _guarded(self, name: str, index: Index, policies: list[Policy]) -> Guarded:
         known = self._knowledge

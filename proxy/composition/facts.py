@@ -14,7 +14,6 @@ from proxy.events import Observer
 from proxy.model import ProjectName
 from proxy.policies import ParsedPages
 from proxy.storage import Records
-from proxy.upstream import Poster
 
 if TYPE_CHECKING:
     from proxy.advisories import Advisory, AdvisoryRefresher
@@ -90,6 +89,8 @@ class _Decisions:
         from proxy.facts import DecisionFacts
 
         url = str(table.url)
+        from proxy.upstream import Poster  # most servers ask no service
+
         service = Poster("hook", url, timeout=table.timeout, ca_bundle=self._settings.ca_bundle)
         facts = DecisionFacts(
             service,

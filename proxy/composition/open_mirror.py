@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from proxy.composition.cache import Cache
 from proxy.composition.index_tree import IndexTree
 from proxy.composition.open_peers import open_peers
-from proxy.composition.open_releases import open_releases
 from proxy.composition.upstream_connections import address, addresses, open_upstream, origin
 from proxy.config import MirrorTable, ReleasesTable, Settings, UpstreamTable
 from proxy.events import Observer, UpstreamFailed
@@ -29,13 +29,15 @@ from proxy.indexes import (
     PageCache,
     PageSource,
     ProjectDocuments,
-    ReleaseIndex,
     RemovedFiles,
     UpstreamList,
 )
 from proxy.prefetch import PrefetchLimits
 from proxy.storage import CachedFiles
 from proxy.upstream import InFlight, Mirrors, Peers, Remote, RemoteIndex
+
+if TYPE_CHECKING:
+    from proxy.indexes import ReleaseIndex
 
 
 @asynccontextmanager
@@ -63,6 +65,8 @@ async def open_mirror(
         remote: Remote | Mirrors | ReleaseIndex | None = None
         lists: Remote | ReleaseIndex | None = None
         if isinstance(table, ReleasesTable) and not settings.offline:
+            from proxy.composition.open_releases import open_releases  # most servers have none
+
             opened = open_upstream(name, table, settings, traffic, clock)
             transport = await stack.enter_async_context(opened)
             remote = lists = await stack.enter_async_context(

@@ -14,11 +14,12 @@ from proxy.composition.upstream_connections import address, open_upstream, origi
 from proxy.config import MirrorTable, Settings
 from proxy.indexes import Mirror
 from proxy.model import ProjectName
-from proxy.prefetch import SiteFollower
-from proxy.upstream import ChangeFeed, RelayedAnswer, Timeouts, UploadRelay
+from proxy.upstream import Timeouts
 
 if TYPE_CHECKING:
     from proxy.composition.builder import IndexSet
+    from proxy.prefetch import SiteFollower
+    from proxy.upstream import RelayedAnswer, UploadRelay
 
 
 class FirstSite(msgspec.Struct, frozen=True):
@@ -73,6 +74,9 @@ async def _open(
     clock: Callable[[], float],
     stack: AsyncExitStack,
 ) -> FirstSite:
+    from proxy.prefetch import SiteFollower  # most servers follow none
+    from proxy.upstream import ChangeFeed, UploadRelay
+
     in_force = settings.of_index(table)
     url = f"{address(table, in_force)[0].rstrip('/')}/"
     # The time of a request that waits for a change says nothing of the times of others.

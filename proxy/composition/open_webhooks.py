@@ -15,11 +15,11 @@ from proxy.composition.upstream_connections import outgoing_proxies
 from proxy.config import LocalTable, Settings, cache_folder
 from proxy.errors import reason
 from proxy.runtime import count_text, end_tasks, timestamp_text
-from proxy.upstream import WebhookClient
 
 if TYPE_CHECKING:
     from proxy.config import WebhookTable
     from proxy.publish import Publisher
+    from proxy.upstream import WebhookClient
     from proxy.webhooks import Delivery, StateFile
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ async def open_webhooks(
 
 
 def _client(table: WebhookTable, settings: Settings, clock: Callable[[], float]) -> WebhookClient:
+    from proxy.upstream import WebhookClient  # most servers have none
+
     return WebhookClient(
         str(table.url),
         timeout=table.timeout,

@@ -12,7 +12,6 @@ from urllib.request import getproxies
 
 from proxy.composition.index_checks import upstream_url
 from proxy.composition.index_tree import resolve_tree
-from proxy.composition.open_releases import release_api, releases_url
 from proxy.config import MirrorTable, ReleasesTable, Settings, UpstreamSettings, UpstreamTable
 from proxy.errors import UpstreamError
 from proxy.upstream import (
@@ -87,6 +86,8 @@ def origin(table: UpstreamTable, settings: Settings) -> UpstreamOrigin:
     """May raise ``ConfigurationError``."""
     url, credentials = address(table, settings)
     if isinstance(table, ReleasesTable):
+        from proxy.composition.open_releases import releases_url  # most servers have none
+
         url = releases_url(url, table)
     return UpstreamOrigin(url, fingerprint(url, credentials))
 
@@ -114,6 +115,8 @@ async def api_problem(
     name: str, table: ReleasesTable, settings: Settings, repository: str
 ) -> str | None:
     """Why the releases of a repository cannot be read; None: they can."""
+    from proxy.composition.open_releases import release_api
+
     async with open_upstream(name, table, settings) as transport:
         api = release_api(name, table, settings, transport)
         try:

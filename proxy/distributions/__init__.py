@@ -1,5 +1,8 @@
 """Distributions: file names, archives, core metadata, platforms and targets. No network."""
 
+from typing import TYPE_CHECKING
+
+from proxy import late_names
 from proxy.distributions.archive import (
     UnusableArchive,
     ZipMember,
@@ -45,16 +48,20 @@ from proxy.distributions.possible_projects import (
     possible_projects,
     possible_projects_of_folder,
 )
-from proxy.distributions.spdx import (
-    BSD,
-    canonical_expression,
-    evaluate_expression,
-    licence_of_metadata,
-)
 from proxy.distributions.targets import (
     Target,
     parse_targets,
 )
+
+if TYPE_CHECKING:
+    from proxy.distributions.spdx import (
+        BSD,
+        canonical_expression,
+        evaluate_expression,
+        licence_of_metadata,
+    )
+else:  # what a start without such settings does not need
+    __getattr__ = late_names(__name__, "spdx")
 
 __all__ = [
     "BSD",

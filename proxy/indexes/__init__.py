@@ -1,5 +1,8 @@
 """Indexes: each answers which projects, which page, which file. Indexes are made of indexes."""
 
+from typing import TYPE_CHECKING
+
+from proxy import late_names
 from proxy.indexes.base import CheckFile, Index, PrivateIndex
 from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.fallthrough import Fallthrough
@@ -29,10 +32,14 @@ from proxy.indexes.mirror.page_reading import PageReader
 from proxy.indexes.mirror.project_documents import ProjectDocuments
 from proxy.indexes.mirror.removed_files import RemovedFiles
 from proxy.indexes.mirror.upstream_list import UpstreamList
-from proxy.indexes.page_files import NO_BASE, PageFiles
-from proxy.indexes.releases.listings import Listings
-from proxy.indexes.releases.release_index import ReleaseIndex, ReleaseRules
 from proxy.indexes.routed import Route, Routed, deny, reserve
+
+if TYPE_CHECKING:
+    from proxy.indexes.page_files import NO_BASE, PageFiles
+    from proxy.indexes.releases.listings import Listings
+    from proxy.indexes.releases.release_index import ReleaseIndex, ReleaseRules
+else:  # what a start without such settings does not need
+    __getattr__ = late_names(__name__, "page_files", "releases.listings", "releases.release_index")
 
 __all__ = [
     "NO_BASE",

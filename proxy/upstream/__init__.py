@@ -1,5 +1,8 @@
 """Requests to upstream indexes: pages, files, and the downloads that many readers share."""
 
+from typing import TYPE_CHECKING
+
+from proxy import late_names
 from proxy.upstream.address_rules import Addresses
 from proxy.upstream.answers import (
     ANY_TAG,
@@ -25,21 +28,12 @@ from proxy.upstream.downloads import (
     Expected,
     RunningDownload,
 )
-from proxy.upstream.first_site import (
-    RELAY_MARK,
-    ChangeFeed,
-    FeedChange,
-    RelayedAnswer,
-    UploadRelay,
-)
 from proxy.upstream.headers import (
     delta_seconds,
     directives,
 )
-from proxy.upstream.json_services import DocumentFetcher, Poster
 from proxy.upstream.mirrors import Mirrors
 from proxy.upstream.peers import Peer, PeerFile, Peers, peer_problem
-from proxy.upstream.release_api import ApiPage, ReleaseApi
 from proxy.upstream.remote import (
     NotModified,
     Remote,
@@ -65,13 +59,28 @@ from proxy.upstream.transport import (
     Transport,
     probe,
 )
-from proxy.upstream.upload_client import (
-    OutgoingUpload,
-    UploadAnswer,
-    UploadClient,
-    check_upload_url,
-)
-from proxy.upstream.webhook_client import WebhookClient
+
+if TYPE_CHECKING:
+    from proxy.upstream.first_site import (
+        RELAY_MARK,
+        ChangeFeed,
+        FeedChange,
+        RelayedAnswer,
+        UploadRelay,
+    )
+    from proxy.upstream.json_services import DocumentFetcher, Poster
+    from proxy.upstream.release_api import ApiPage, ReleaseApi
+    from proxy.upstream.upload_client import (
+        OutgoingUpload,
+        UploadAnswer,
+        UploadClient,
+        check_upload_url,
+    )
+    from proxy.upstream.webhook_client import WebhookClient
+else:  # what a start without such settings does not need
+    __getattr__ = late_names(
+        __name__, "first_site", "json_services", "release_api", "upload_client", "webhook_client"
+    )
 
 __all__ = [
     "ANY_TAG",

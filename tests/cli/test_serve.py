@@ -67,6 +67,9 @@ SLOW_TO_IMPORT = {
     *("proxy.composition.policy_rules", "proxy.config.access_table", "proxy.config.fact_tables"),
     *("proxy.config.keep_table", "proxy.config.operation_tables", "proxy.config.policy_tables"),
     *("proxy.policies.advisories", "proxy.policies.expressions", "proxy.policies.lists"),
+    *("proxy.composition.open_releases", "proxy.composition.routed_rules"),
+    *("proxy.indexes.page_files", "proxy.indexes.releases.listings"),
+    *("proxy.upstream.json_services", "proxy.upstream.release_api", "proxy.upstream.upload_client"),
     *(PAGES - {f"proxy.face.{name}" for name in AT_START}),
 }
 """Modules that a start without a settings file does not need."""
