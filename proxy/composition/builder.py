@@ -180,7 +180,7 @@ class _Builder:
         if not isinstance(table, UpstreamTable):
             return policies
         reserved: list[Policy] = [Reserved(table.reserved)] if table.reserved else []
-        return [*reserved, Withheld(self._ground.cache.claims.is_withheld), *policies]
+        return [*reserved, Withheld(self._ground.cache.claims.require_served), *policies]
 
     async def _local(self, name: str, table: LocalTable) -> Index:
         """One directory, or several as one index; logs then say which one is meant."""

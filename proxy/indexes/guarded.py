@@ -58,7 +58,7 @@ class Guarded:
         self.index = index
         self.name = name or index.name
         self.policies = tuple(policies)
-        self._gates = tuple(policy for policy in self.policies if policy.judges_projects)
+        self._gates = tuple(policy.admit for policy in self.policies if policy.judges_projects)
         self._judges = tuple(policy for policy in self.policies if policy.judges_files)
         enforced = [policy for policy in self._judges if policy.mode == "enforce"]
         self._enforces = bool(enforced)
@@ -84,8 +84,8 @@ class Guarded:
         return {project for project in await self.index.projects() if self.admits(project)}
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
-        for policy in self._gates:  # as ``_admit``, without its call
-            policy.admit(project)
+        for admit in self._gates:  # as ``_admit``, without its call
+            admit(project)
         page = await self.index.page(project, checked_after)
         if not self._judges:
             return page
@@ -230,8 +230,8 @@ class Guarded:
         return open_file
 
     def _admit(self, project: ProjectName) -> None:
-        for policy in self._gates:
-            policy.admit(project)
+        for admit in self._gates:
+            admit(project)
 
     def admits(self, project: ProjectName) -> bool:
         """Whether the policies let the project be requested."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import translate
 
-from proxy.errors import NoSuchProject, PrivateNameWithheld
+from proxy.errors import NoSuchProject
 from proxy.model import ProjectName
 from proxy.policies.base import Policy
 from proxy.runtime import late_pattern
@@ -83,9 +83,6 @@ class Withheld(Policy):
     name = "withheld"
     judges_files = False
 
-    def __init__(self, is_withheld: Callable[[ProjectName], bool]) -> None:
-        self._is_withheld = is_withheld
-
-    def admit(self, project: ProjectName) -> None:
-        if self._is_withheld(project):
-            raise PrivateNameWithheld(project)
+    def __init__(self, require_served: Callable[[ProjectName], None]) -> None:
+        """``require_served`` raises ``PrivateNameWithheld``; every public request calls it."""
+        self.admit = require_served  # type: ignore[method-assign,assignment]

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, PrivateNameWithheld
 from proxy.storage.base import Records
 from proxy.storage.keys import RecordKind
 
@@ -80,6 +80,12 @@ class Claims:
         """Whether the name is private, and no served directory claims it."""
         found = self._directories.get(project)
         return found is not None and self.served.isdisjoint(found)
+
+    def require_served(self, project: str) -> None:
+        """Raises ``PrivateNameWithheld`` for a name that is withheld."""
+        found = self._directories.get(project)
+        if found is not None and self.served.isdisjoint(found):
+            raise PrivateNameWithheld(project)
 
     def withheld(self) -> dict[str, list[str]]:
         """The names for which ``is_withheld`` is true, by directory."""

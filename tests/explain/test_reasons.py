@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.distributions import parse_targets
+from proxy.errors import PrivateNameWithheld
 from proxy.explain import Question, Report, explain, hints
 from proxy.indexes import Fallthrough, Guarded, Index
 from proxy.model import File, ProjectName, ProjectStatus
@@ -38,6 +39,10 @@ def stock() -> FakeIndex:
     for version in ("1.0", "1.1"):
         index.add("demo", wheel(version), version.encode(), uploaded=upload_time(NOW - 10**6))
     return index
+
+
+def withhold(project: ProjectName) -> None:
+    raise PrivateNameWithheld(project)
 
 
 async def asked(index: Index, wanted: str = "", now: float = NOW) -> tuple[Report, str]:
@@ -80,7 +85,7 @@ async def test_a_local_project_hides_the_one_upstream(tmp_path: Path, stock: Fak
 
 
 async def test_the_private_directory_is_not_served(stock: FakeIndex) -> None:
-    _, text = await asked(guarded(stock, Withheld(lambda name: True)))
+    _, text = await asked(guarded(stock, Withheld(withhold)))
     assert "world cannot answer now: demo is a private name of a directory" in text
 
 
