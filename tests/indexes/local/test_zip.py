@@ -38,11 +38,6 @@ def wheel(folder: Path, name: str = "foo", version: str = "1.0", **more: object)
     return make_wheel(folder / "made", name, version, **more)  # type: ignore[arg-type]
 
 
-def make_older(path: Path) -> None:
-    """As if the archive had been there for long."""
-    os.utime(path, (1_700_000_000, 1_700_000_000))
-
-
 @pytest.mark.parametrize("watch", [True, False])
 @pytest.mark.parametrize("compression", [STORED, DEFLATED])
 async def test_it_serves_what_is_in_it_at_any_depth(
