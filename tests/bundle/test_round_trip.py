@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tarfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from proxy.bundle.bundle_selection import (
     BundleSelection,

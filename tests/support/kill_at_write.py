@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from proxy.bundle.importer import ImportRules, import_bundle
 from proxy.bundle.reader import Bundle, ByteSource
