@@ -6,7 +6,7 @@ upstream really sent, so that a changed policy acts at once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +109,11 @@ async def open_indexes(settings: Settings, ground: Ground, stack: AsyncExitStack
     return opened
 
 
+def _but(table: LocalTable, names: Collection[str]) -> dict[str, object]:
+    """The values of the table but these: a key of what may be shared."""
+    return {name: value for name, value in table if name not in names}
+
+
 def _inherited(settings: Settings) -> list[object]:
     return [getattr(settings, name) for name in UpstreamSettings.model_fields]
 
@@ -199,7 +204,7 @@ class _Builder:
 
     async def _object_index(self, name: str, table: LocalTable) -> Index:
         cache = self._ground.cache
-        key = ("objects", name, table.model_dump(exclude=_NOT_OF_DIRECTORY))
+        key = ("objects", name, _but(table, _NOT_OF_DIRECTORY))
         index = await self._ground.parts.use(
             key,
             lambda: open_object_index(name, table, cache, self._ground.events),
@@ -223,7 +228,7 @@ class _Builder:
 
     async def _directory(self, name: str, table: LocalTable, root: Path) -> LocalDirectory:
         optional = isinstance(table, DefaultDirectory)
-        key = ("local", name, root, table.model_dump(exclude=_NOT_OF_DIRECTORY), optional)
+        key = ("local", name, root, _but(table, _NOT_OF_DIRECTORY), optional)
         directory = await self._ground.parts.use(
             key, lambda: self._open_directory(name, table, root), self._stack
         )

@@ -95,7 +95,8 @@ def origin(table: UpstreamTable, settings: Settings) -> UpstreamOrigin:
 def same_upstream(table: UpstreamTable, settings: Settings) -> tuple[object, ...]:
     """The identity of a mirror: indexes with equal ones share one mirror."""
     inherited = UpstreamSettings.model_fields
-    own = table.model_dump(exclude={*inherited, *_RULES, "url", "username", "password"})
+    others = {*inherited, *_RULES, "url", "username", "password"}
+    own = {name: value for name, value in table if name not in others}
     return (*address(table, settings), own, *(getattr(settings, name) for name in inherited))
 
 
