@@ -110,6 +110,6 @@ async def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, clock: Clock
     folder = tmp_path / "cache"
     (folder / "records").mkdir(parents=True)
     os.chmod(folder / "records", 0o777)
-    with pytest.raises(ConfigurationError, match="written by everybody"):
+    with pytest.raises(ConfigurationError, match="written by all users"):
         async with open_cache(settings(folder), clock):
             pass
