@@ -38,6 +38,9 @@ LAZY_IMPORTS = (
     *("proxy.maintenance", "proxy.prefetch", "proxy.requirements.sources", "proxy.warm.keep"),
     *("proxy.warm.ready", "proxy.warm.warm", "proxy.web", "encodings.idna"),
     *("proxy.facts", "proxy.face.descriptions", "proxy.face.page_handlers", "proxy.web.uploads"),
+    *("proxy.composition.open_releases", "proxy.composition.policy_rules"),
+    *("proxy.composition.routed_rules", "proxy.config.policy_checks"),
+    *("proxy.config.validation_errors", "proxy.web.token_exchange"),
     *("importlib.readers", "inotify_simple", "jinja2", "packaging.metadata", "pypi_simple"),
     *("uv", "uvloop"),
 )
