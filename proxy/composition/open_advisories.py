@@ -18,7 +18,7 @@ from proxy.advisories import (
     SourceState,
     UnusableAdvisories,
 )
-from proxy.composition.upstream_connections import outgoing_proxies
+from proxy.composition.upstream_connections import upstream_options
 from proxy.config import Settings
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.events import Observer
@@ -98,21 +98,9 @@ async def _open_source(
     if settings.offline:
         return None
     url, credentials = find_credentials(table.source)
-    transport = await stack.enter_async_context(
-        open_transport(
-            NAME,
-            url,
-            credentials=credentials,
-            proxies=outgoing_proxies(settings),
-            connections=1,
-            retries=settings.retries,
-            timeouts=Timeouts(settings.connect_timeout, settings.read_timeout, FETCH_TIMEOUT),
-            ca_bundle=settings.ca_bundle,
-            client_certificate=settings.client_certificate,
-            client_key=settings.client_key,
-            clock=clock,
-        )
-    )
+    timeouts = Timeouts(settings.connect_timeout, settings.read_timeout, FETCH_TIMEOUT)
+    options = upstream_options(settings, credentials, connections=1, timeouts=timeouts)
+    transport = await stack.enter_async_context(open_transport(NAME, url, options, clock=clock))
     return HttpSource(url, transport, store)
 
 

@@ -11,7 +11,7 @@ from pydantic import HttpUrl
 
 from proxy.composition.index_checks import without_credentials
 from proxy.composition.index_tree import IndexTree
-from proxy.composition.upstream_connections import netrc_file
+from proxy.composition.upstream_connections import netrc_file, upstream_options
 from proxy.config import Settings, UpstreamTable
 from proxy.events import Observer, PeerAsked
 from proxy.upstream import (
@@ -59,20 +59,16 @@ def _connections(
     netrc = netrc_file() if settings.netrc else None
     url, credentials = find_credentials(str(peer), netrc=netrc)
     connect, read = CONNECT * settings.peer_timeout, settings.peer_timeout
-    transport = open_transport(
-        "peer",
-        url,
-        credentials=credentials,
+    options = upstream_options(
+        settings,
+        credentials,
         file_hosts=[urlsplit(url).netloc],  # so that no redirect leads elsewhere
-        connections=settings.upstream_connections,
+        proxies={},
+        timeouts=Timeouts(connect, read, connect + read),
         retries=0,
         breaker_limit=1,
-        timeouts=Timeouts(connect, read, connect + read),
-        ca_bundle=settings.ca_bundle,
-        client_certificate=settings.client_certificate,
-        client_key=settings.client_key,
-        clock=clock,
     )
+    transport = open_transport("peer", url, options, clock=clock)
     return url if url.endswith("/") else f"{url}/", transport
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from proxy.composition.cache import Cache
-from proxy.composition.upstream_connections import address, open_upstream, origin, outgoing_proxies
+from proxy.composition.upstream_connections import address, open_upstream, origin, upstream_options
 from proxy.config import MirrorTable, Settings
 from proxy.indexes import Mirror
 from proxy.model import ProjectName
@@ -93,11 +93,7 @@ async def _open(
         UploadRelay(
             name,
             f"{url.removesuffix('simple/')}legacy/",
-            connect_timeout=in_force.connect_timeout,
-            ca_bundle=in_force.ca_bundle,
-            client_certificate=in_force.client_certificate,
-            client_key=in_force.client_key,
-            proxies=outgoing_proxies(in_force),
+            upstream_options(in_force, credentials=None),
         ),
         SiteFollower(name, index, feed, cache.records, namespace, lock, announce, clock),
     )

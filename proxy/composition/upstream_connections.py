@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import getproxies
 
+import msgspec
+
 from proxy.composition.index_checks import upstream_url
 from proxy.composition.index_tree import resolve_tree
 from proxy.config import MirrorTable, ReleasesTable, Settings, UpstreamSettings, UpstreamTable
@@ -19,6 +21,7 @@ from proxy.upstream import (
     InFlight,
     Timeouts,
     Transport,
+    UpstreamOptions,
     UpstreamOrigin,
     find_credentials,
     fingerprint,
@@ -44,21 +47,25 @@ def open_upstream(
     """The connections to an upstream. ``traffic`` counts requests. May raise
     ``ConfigurationError``."""
     url, credentials = address(table, settings)
-    return open_transport(
-        name,
-        url,
+    options = upstream_options(settings, credentials, file_hosts=table.file_hosts)
+    return open_transport(name, url, options, in_flight=traffic, clock=clock)
+
+
+def upstream_options(
+    settings: Settings, credentials: Credentials | None, **others: Any
+) -> UpstreamOptions:
+    """The options that the settings give all upstreams; ``others`` replace or complete them."""
+    options = UpstreamOptions(
         credentials=credentials,
-        file_hosts=table.file_hosts,
         proxies=outgoing_proxies(settings),
         connections=settings.upstream_connections,
-        retries=settings.retries,
         timeouts=Timeouts(settings.connect_timeout, settings.read_timeout, settings.page_timeout),
+        retries=settings.retries,
         ca_bundle=settings.ca_bundle,
         client_certificate=settings.client_certificate,
         client_key=settings.client_key,
-        in_flight=traffic,
-        clock=clock,
     )
+    return msgspec.structs.replace(options, **others)
 
 
 def address(table: UpstreamTable, settings: Settings) -> tuple[str, Credentials | None]:

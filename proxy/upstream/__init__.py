@@ -55,10 +55,10 @@ from proxy.upstream.traffic import (
     set_permit,
 )
 from proxy.upstream.transport import (
-    Timeouts,
     Transport,
     probe,
 )
+from proxy.upstream.upstream_options import Timeouts, UpstreamOptions
 
 if TYPE_CHECKING:
     from proxy.upstream.first_site import (
@@ -120,6 +120,7 @@ __all__ = [
     "UploadClient",
     "UploadRelay",
     "UpstreamDocument",
+    "UpstreamOptions",
     "UpstreamOrigin",
     "UpstreamTrace",
     "Validators",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from aiohttp import ClientSession, DummyCookieJar, ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -19,12 +17,13 @@ from proxy import __version__
 from proxy.errors import ConfigurationError
 from proxy.upstream.address_rules import Addresses, AddressRefused, IPAddress, ip_literal, is_public
 from proxy.upstream.client_tls import tls_context
-from proxy.upstream.credentials import Credentials, mask
+from proxy.upstream.credentials import mask
 from proxy.upstream.outgoing_proxies import OutgoingProxies
-from proxy.upstream.redirects import Redirects, Timeouts, head_timer
+from proxy.upstream.redirects import Redirects, head_timer
 from proxy.upstream.response_heads import MAX_LINE_SIZE, LenientConnector
 from proxy.upstream.traffic import InFlight
 from proxy.upstream.transport import Transport
+from proxy.upstream.upstream_options import UpstreamOptions
 
 log = logging.getLogger(__name__)
 
@@ -33,48 +32,29 @@ KEEPALIVE = 60.0
 READ_AHEAD = 64 * 1024
 """Bytes of an answer that are read before some are taken: the first bytes do not wait until many
 others have been read."""
-_TIMEOUTS = Timeouts()
 
 
 @asynccontextmanager
 async def open_transport(
     name: str,
     url: str,
+    options: UpstreamOptions,
     *,
-    credentials: Credentials | None = None,
-    file_hosts: Iterable[str] | None = None,
-    proxies: Mapping[str, str] | None = None,
-    connections: int = 64,
-    timeouts: Timeouts = _TIMEOUTS,
-    retries: int = 2,
-    breaker_limit: int = 5,
-    ca_bundle: Path | None = None,
-    client_certificate: Path | None = None,
-    client_key: Path | None = None,
-    resolver: AbstractResolver | None = None,
     in_flight: InFlight | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    jitter: Callable[[], float] = random.random,
+    resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[Transport]:
     """A transport for the index at ``url``, with its own connections, closed at the end.
 
-    ``file_hosts`` as in ``Addresses``, ``proxies`` as in ``OutgoingProxies``. ``ca_bundle`` (PEM)
-    is trusted in addition to the system's authorities. ``in_flight`` counts the requests.
-    ``breaker_limit`` as in ``Breaker``.
-    Raises ``ConfigurationError``.
+    ``in_flight`` counts the requests. Raises ``ConfigurationError``.
     """
     in_flight = in_flight or InFlight()
-    outgoing = OutgoingProxies(proxies or {})
-    addresses = _addresses(url, file_hosts, outgoing)
-    connector = LenientConnector(
-        limit=connections,
-        keepalive_timeout=KEEPALIVE,
-        ssl=tls_context(ca_bundle, client_certificate, client_key),
-        resolver=CheckedResolver(addresses, resolver or ThreadedResolver()),
-    )
+    outgoing = OutgoingProxies(options.proxies)
+    addresses = _addresses(url, options.file_hosts, outgoing)
+    checked = CheckedResolver(addresses, resolver or ThreadedResolver())
     async with ClientSession(
-        connector=connector,
+        connector=_connector(options, checked),
         headers={"User-Agent": f"waystation/{__version__}"},
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
@@ -82,39 +62,29 @@ async def open_transport(
         requote_redirect_url=False,
         max_line_size=MAX_LINE_SIZE,
         max_field_size=MAX_LINE_SIZE,
-        trace_configs=[head_timer(timeouts), *in_flight.traces],
+        trace_configs=[head_timer(options.timeouts), *in_flight.traces],
         trust_env=False,  # aiohttp would send netrc entries to every host, also after redirects
     ) as session:
-        redirects = Redirects(
-            name,
-            session,
-            addresses,
-            outgoing,
-            credentials=credentials,
-            timeouts=timeouts,
-            breaker_limit=breaker_limit,
-            clock=clock,
-        )
+        redirects = Redirects(name, session, addresses, outgoing, options, clock)
         in_flight.breakers.append(redirects.breaker)
         try:
-            yield Transport(
-                name,
-                redirects,
-                addresses,
-                credentials=credentials,
-                timeouts=timeouts,
-                retries=retries,
-                sleep=sleep,
-                jitter=jitter,
-                in_flight=in_flight,
-            )
+            yield Transport(name, redirects, addresses, options, in_flight, sleep)
         finally:
             in_flight.breakers.remove(redirects.breaker)
 
 
-def _addresses(url: str, file_hosts: Iterable[str] | None, outgoing: OutgoingProxies) -> Addresses:
+def _connector(options: UpstreamOptions, resolver: CheckedResolver) -> LenientConnector:
+    return LenientConnector(
+        limit=options.connections,
+        keepalive_timeout=KEEPALIVE,
+        ssl=tls_context(options.ca_bundle, options.client_certificate, options.client_key),
+        resolver=resolver,
+    )
+
+
+def _addresses(url: str, file_hosts: Iterable[str], outgoing: OutgoingProxies) -> Addresses:
     try:
-        return Addresses(url, file_hosts or (), outgoing.hosts)
+        return Addresses(url, file_hosts, outgoing.hosts)
     except ValueError as error:
         raise ConfigurationError("file_hosts", f"of {mask(url)}: {error}") from None
 

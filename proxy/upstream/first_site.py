@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
@@ -11,8 +10,9 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, T
 from proxy.errors import UnreadablePage, UpstreamError
 from proxy.upstream.client_tls import tls_context
 from proxy.upstream.outgoing_proxies import OutgoingProxies
-from proxy.upstream.transport import Timeouts, Transport
+from proxy.upstream.transport import Transport
 from proxy.upstream.transport_errors import as_upstream_error, status_error
+from proxy.upstream.upstream_options import Timeouts, UpstreamOptions
 
 LONGEST_WAIT = 25.0
 """Seconds that a request waits for the next change, at most."""
@@ -82,24 +82,15 @@ class RelayedAnswer(msgspec.Struct, frozen=True):
 class UploadRelay:
     """Passes uploads on as they arrive, and answers back. To one address: redirects are errors."""
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        *,
-        connect_timeout: float,
-        ca_bundle: Path | None = None,
-        client_certificate: Path | None = None,
-        client_key: Path | None = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> None:
-        """``name``: of the index. ``url``: where the other server takes uploads. Raises
-        ``ConfigurationError``."""
+    def __init__(self, name: str, url: str, options: UpstreamOptions) -> None:
+        """``name``: of the index. ``url``: where the other server takes uploads. Of ``options``,
+        proxies, certificates and the connect timeout are used: credentials come with each request.
+        Raises ``ConfigurationError``."""
         self._name = name
         self._url = url
-        self._connect_timeout = connect_timeout
-        self._tls = tls_context(ca_bundle, client_certificate, client_key)
-        self._outgoing = OutgoingProxies(proxies or {})
+        self._connect_timeout = options.timeouts.connect
+        self._tls = tls_context(options.ca_bundle, options.client_certificate, options.client_key)
+        self._outgoing = OutgoingProxies(options.proxies)
 
     async def send(self, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> RelayedAnswer:
         """The answer to a request of a client. ``body`` is sent as it arrives, and never kept.

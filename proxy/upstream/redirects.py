@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from string import punctuation
@@ -24,7 +23,7 @@ from yarl import URL
 
 from proxy.upstream.address_rules import Addresses, AddressRefused, Origin
 from proxy.upstream.answer_body import BodyChunks
-from proxy.upstream.credentials import Credentials, mask, without_userinfo
+from proxy.upstream.credentials import mask, without_userinfo
 from proxy.upstream.headers import Headers, content_range, printable_headers, retry_after
 from proxy.upstream.outgoing_proxies import OutgoingProxies
 from proxy.upstream.traffic import BreakerOpen
@@ -34,6 +33,7 @@ from proxy.upstream.transport_errors import (
     RedirectRefused,
     RetryableStatus,
 )
+from proxy.upstream.upstream_options import Timeouts, UpstreamOptions
 
 MAX_REDIRECTS = 30
 """Redirects that are followed: as many as pip follows."""
@@ -42,21 +42,6 @@ _URL_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _MAX_DRAINED = 64 * 2**10
 
 log = logging.getLogger(__name__)
-
-
-class Timeouts(msgspec.Struct, frozen=True):
-    """Limits in seconds."""
-
-    connect: float = 10.0
-    read: float = 60.0
-    """Between two pieces of an answer."""
-    page: float = 30.0
-    """For a small answer as a whole: connecting, redirects, retries, reading."""
-
-    @property
-    def head(self) -> float:
-        """From the request to the end of the headers; see ``head_timer``."""
-        return self.connect + self.read
 
 
 class UpstreamAnswer(msgspec.Struct, frozen=True):
@@ -77,20 +62,17 @@ class Redirects:
         session: ClientSession,
         addresses: Addresses,
         outgoing: OutgoingProxies,
-        *,
-        credentials: Credentials | None = None,
-        timeouts: Timeouts,
-        breaker_limit: int = 5,
-        clock: Callable[[], float] = time.time,
+        options: UpstreamOptions,
+        clock: Callable[[], float],
     ) -> None:
         self._name = name
         self._session = session
         self._addresses = addresses
         self._outgoing = outgoing
-        self._credentials = credentials
-        self._timeouts = timeouts
+        self._credentials = options.credentials
+        self._timeouts = options.timeouts
         self._clock = clock
-        self.breaker = Breaker(name, clock=clock, limit=breaker_limit)
+        self.breaker = Breaker(name, clock=clock, limit=options.breaker_limit)
 
     async def follow(
         self,

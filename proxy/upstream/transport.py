@@ -7,6 +7,7 @@ connections.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
@@ -17,12 +18,13 @@ from aiohttp import ClientResponse
 from proxy.errors import UpstreamError
 from proxy.upstream.address_rules import Addresses
 from proxy.upstream.answer_body import BodyChunks
-from proxy.upstream.credentials import Credentials, mask
-from proxy.upstream.redirects import Redirects, Timeouts, UpstreamAnswer, drain
+from proxy.upstream.credentials import mask
+from proxy.upstream.redirects import Redirects, UpstreamAnswer, drain
 from proxy.upstream.traffic import InFlight, Requested
 from proxy.upstream.transport_errors import TRANSPORT_ERRORS, as_upstream_error
+from proxy.upstream.upstream_options import UpstreamOptions
 
-__all__ = ["Timeouts", "Transport", "UpstreamAnswer"]
+__all__ = ["Transport", "UpstreamAnswer"]
 
 T = TypeVar("T")
 
@@ -54,24 +56,19 @@ class Transport:
         name: str,
         redirects: Redirects,
         addresses: Addresses,
-        *,
-        credentials: Credentials | None,
-        timeouts: Timeouts,
-        retries: int,
-        sleep: Callable[[float], Awaitable[object]],
-        jitter: Callable[[], float],
+        options: UpstreamOptions,
         in_flight: InFlight,
+        sleep: Callable[[float], Awaitable[object]],
     ) -> None:
-        """``jitter`` returns numbers from 0 to 1; ``in_flight`` counts the requests."""
-        self.credentials = credentials
+        """``in_flight`` counts the requests."""
+        self.credentials = options.credentials
         self._name = name
         self._redirects = redirects
         self._addresses = addresses
-        self._page_timeout = timeouts.page
-        self._read_timeout = timeouts.read
-        self._retries = retries
+        self._page_timeout = options.timeouts.page
+        self._read_timeout = options.timeouts.read
+        self._retries = options.retries
         self._sleep = sleep
-        self._jitter = jitter
         self._in_flight = in_flight
 
     def allows(self, origin: str) -> bool:
@@ -160,7 +157,9 @@ class Transport:
 
     def _pause(self, tries: int, asked: int | None) -> float:
         """Seconds before the next attempt; ``asked``: those that upstream asks for."""
-        return asked if asked is not None else 0.2 * 2**tries * (0.5 + self._jitter())
+        if asked is not None:
+            return asked
+        return 0.2 * 2.0**tries * random.uniform(0.5, 1.5)  # noqa: S311 (spreads load, no secret)
 
 
 async def probe(transport: Transport, url: str) -> str | None:

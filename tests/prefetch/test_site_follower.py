@@ -15,7 +15,7 @@ from aiohttp import web
 from proxy.errors import UpstreamError
 from proxy.model import ProjectName
 from proxy.prefetch import SiteFollower
-from proxy.upstream import ChangeFeed, Timeouts, open_transport
+from proxy.upstream import ChangeFeed, Timeouts, UpstreamOptions, open_transport
 from tests.support.fake_index import FakeIndex
 from tests.support.records import CountedRecords
 from tests.support.waiting import until
@@ -88,7 +88,7 @@ async def following(
     async def announce(projects: Sequence[ProjectName]) -> None:
         announced.extend(projects)
 
-    async with open_transport("team", feed.url, retries=0) as transport:
+    async with open_transport("team", feed.url, UpstreamOptions(retries=0)) as transport:
         follower = SiteFollower(
             "team",
             index,

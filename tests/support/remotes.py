@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from proxy.upstream.connections import open_transport
 from proxy.upstream.credentials import find_credentials
 from proxy.upstream.remote import Remote
-from proxy.upstream.transport import Timeouts
+from proxy.upstream.upstream_options import Timeouts, UpstreamOptions
 
 QUICK = Timeouts(connect=5.0, read=5.0, page=5.0)
 
@@ -63,12 +64,18 @@ async def open_remote(
     password: str | None = None,
     page_limit: int = 64 * 2**20,
     missing_statuses: frozenset[int] = frozenset({404, 410}),
+    sleep: Callable[[float], Awaitable[object]] | None = None,
+    clock: Callable[[], float] = time.time,
+    resolver: AbstractResolver | None = None,
     **options: Any,
 ) -> AsyncIterator[Remote]:
-    """``options`` are those of ``open_transport``; without any, nothing sleeps."""
+    """``options`` are those of ``UpstreamOptions``. Without ``sleep``, nothing sleeps."""
     bare, credentials = find_credentials(url, user=user, password=password)
-    options = {"sleep": Pauses(), "jitter": lambda: 0.5, "timeouts": QUICK, **options}
-    async with open_transport(name, bare, credentials=credentials, **options) as transport:
+    upstream = UpstreamOptions(**{"credentials": credentials, "timeouts": QUICK, **options})
+    sleep = Pauses() if sleep is None else sleep  # those that a test gives are empty, thus false
+    async with open_transport(
+        name, bare, upstream, sleep=sleep, clock=clock, resolver=resolver
+    ) as transport:
         yield Remote(
             name, bare, transport, missing_statuses=missing_statuses, page_limit=page_limit
         )

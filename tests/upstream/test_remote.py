@@ -22,7 +22,7 @@ from proxy.errors import (
 from proxy.model import ProjectName
 from proxy.upstream.answers import Body
 from proxy.upstream.remote import NotModified, Remote, UpstreamDocument, Validators
-from proxy.upstream.transport import Timeouts
+from proxy.upstream.upstream_options import Timeouts
 from tests.support.faults import LOGIN_PAGE
 from tests.support.remotes import open_remote
 from tests.support.sockets import exchange

@@ -11,7 +11,7 @@ import pytest
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.model import ProjectName
 from proxy.upstream.remote import Remote
-from proxy.upstream.transport import Timeouts
+from proxy.upstream.upstream_options import Timeouts
 from tests.support.content import random_bytes
 from tests.support.raw_server import raw
 from tests.support.remotes import open_remote
