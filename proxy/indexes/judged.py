@@ -50,6 +50,7 @@ def judge_page(index: str, policies: Sequence[Policy], view: PageView) -> Judged
     Raises ``PolicyFailed``, which names the index.
     """
     page = view.page
+    owners = _owners(page, view.parsed) if view.parsed.siblings else {}
     found: dict[int, list[tuple[int, Verdict]]] = {}
     refused: set[int] = set()
     for number in sorted(range(len(policies)), key=lambda number: policies[number].judges_last):
@@ -57,19 +58,46 @@ def judge_page(index: str, policies: Sequence[Policy], view: PageView) -> Judged
         if policy.judges_last:
             view = msgspec.structs.replace(view, refused=frozenset(refused))
         found[number] = _ask(index, policy, view)
+        if owners:
+            found[number] = _without_siblings(found[number], owners)
         if policy.mode == "enforce":
             refused.update(position for position, verdict in found[number] if verdict.refuses)
-    result = _Collected(page)
+            refused.update(at for at, owner in owners.items() if owner in refused)
+    result = _Collected(page, owners)
     for number, policy in enumerate(policies):
         result.add(policy, found[number])
     return result.judged(view.parsed)
 
 
+def _owners(page: ProjectPage, parsed: ParsedPage) -> dict[int, int]:
+    """The position of the distribution of each sibling that is listed as a file beside it."""
+    positions = {file.filename: at for at, file in enumerate(page.files)}
+    owners = {}
+    for sibling in parsed.siblings:
+        _, *names = with_distributions(page.files[sibling].filename)
+        if listed := [positions[name] for name in names if name in positions]:
+            owners[sibling] = listed[-1]
+    return owners
+
+
+def _without_siblings(
+    verdicts: Iterable[tuple[int, Verdict]], owners: Mapping[int, int]
+) -> list[tuple[int, Verdict]]:
+    """A sibling has no verdict of its own, except for one that only says until when."""
+    return [
+        (position, verdict)
+        for position, verdict in verdicts
+        if position not in owners or not (verdict.refuses or verdict.exemption)
+    ]
+
+
 class _Collected:
     """Collects the verdicts of policies on one page."""
 
-    def __init__(self, page: ProjectPage) -> None:
+    def __init__(self, page: ProjectPage, owners: Mapping[int, int]) -> None:
+        """``owners``: the positions of distributions by those of their siblings."""
         self._page = page
+        self._owners = owners
         self._by_kind: tuple[dict[str, tuple[Verdict, ...]], ...] = ({}, {}, {})
         self._first: dict[int, Verdict] = {}
         """By position: the verdict that words the reason."""
@@ -102,23 +130,13 @@ class _Collected:
     def judged(self, parsed: ParsedPage) -> Judged:
         refusals, observed, exempted = self._by_kind
         not_after = min((end for end in self._ends if end is not None), default=None)
-        if self._first:
-            self._add_siblings(parsed)
+        for sibling, owner in self._owners.items():  # a sibling looks as its distribution does
+            if owner in self._first:
+                self._first[sibling] = self._first[owner]
+            if owner in self._hidden:
+                self._hidden.add(sibling)
         page = _shown(self._page, parsed, self._first, self._hidden) if self._first else self._page
         return Judged(page, refusals, observed, exempted, not_after)
-
-    def _add_siblings(self, parsed: ParsedPage) -> None:
-        """A sibling that is listed as a file looks as its distribution does."""
-        if not parsed.siblings:
-            return
-        positions = {file.filename: at for at, file in enumerate(self._page.files)}
-        for position in parsed.siblings:
-            for name in with_distributions(self._page.files[position].filename):
-                owner = positions.get(name, position)
-                if owner in self._first:
-                    self._first.setdefault(position, self._first[owner])
-                if owner in self._hidden:
-                    self._hidden.add(position)
 
 
 def verdicts_on(verdicts: Verdicts, filename: str) -> Iterator[Verdict]:

@@ -62,7 +62,8 @@ class Cooldown(Policy):
 
     def judge(self, view: PageView) -> Iterator[tuple[int, Verdict]]:
         for at, file in enumerate(view.page.files):
-            assert file.uploaded_at
+            if file.uploaded_at is None:
+                continue
             matures = file.uploaded_at.timestamp() + self._age
             if view.now < matures:
                 yield at, Verdict("cooldown", "it is too new", matures)
@@ -72,13 +73,13 @@ class Exempt(FakePolicy):
     """Lets every file pass until an instant, then refuses all."""
 
     def __init__(self, until: float) -> None:
-        super().__init__(lambda file: True)
+        super().__init__(lambda file: True, "exempt")
         self._until = until
 
     def judge(self, view: PageView) -> Iterable[tuple[int, Verdict]]:
         if view.now >= self._until:
             return super().judge(view)
-        passes = Verdict("exempt", "approved", self._until, refuses=False)
+        passes = Verdict(self.name, "approved", self._until, refuses=False)
         return [(at, passes) for at in range(len(view.page.files))]
 
 
