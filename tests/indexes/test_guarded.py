@@ -84,6 +84,9 @@ async def test_a_sibling_that_is_listed_as_a_file_is_judged_as_its_distribution(
     assert names(await index.page(OPEN)) == [SDIST]
     with pytest.raises(Denied):
         await index.file(OPEN, f"{WHEEL}.metadata")
+    index = Guarded(public, [FakePolicy(lambda file: file.filename == f"{WHEEL}.metadata")])
+    assert names(await index.page(OPEN)) == names(await public.page(OPEN))
+    assert await index.file(OPEN, f"{WHEEL}.metadata")
 
 
 async def test_a_page_with_refused_files_is_another_version_for_each_set_of_verdicts(
