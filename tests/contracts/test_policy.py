@@ -98,8 +98,10 @@ POLICIES: Mapping[str, Mapping[str, Any] | Callable[[], Policy]] = {
     "Cooldown, of tests": lambda: Cooldown(3 * DAY),
     "Exempt": lambda: Exempt(NOW + DAY),
 }
-CHANGING = ("Cooldown", "Cooldown, observed", "Cooldown, of tests", "CooldownWithFixes", "Exempt")
-CHANGING += ("Deny, exempted", "Expression, of ages")
+CHANGING = [
+    *("Cooldown", "Cooldown, observed", "Cooldown, of tests", "CooldownWithFixes", "Exempt"),
+    *("Deny, exempted", "Expression, of ages"),
+]
 """Their verdicts depend on the time and on nothing else that changes."""
 
 
