@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -223,12 +224,13 @@ def test_a_database_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tests.support.audits import answer, auditing, database
+from tests.support.audits import answer, auditing, database, found
+from tests.support.waiting import until
 
 async def main():
     async with auditing(database(Path(sys.argv[1]))) as trail:
         trail.observe(answer())
-        await asyncio.sleep(1)
+        await until(lambda: bool(found(Path(sys.argv[1]))))
         trail.observe(answer("2.0"))
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -237,7 +239,8 @@ asyncio.run(main())
 
 
 def test_a_killed_process_loses_its_last_moment_and_no_more(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
     assert [each.version for each in found(tmp_path)] == ["1.0"]
 
 

@@ -80,8 +80,8 @@ class Guarded(NamedTuple):
         return folder
 
     async def counts(self) -> tuple[int, int]:
-        """Answers without credentials so far, and with them; all are in the log at the end."""
-        await asyncio.sleep(0.3)  # events of the fast path are grouped
+        """Answers without credentials, and with them. Ends the server: then all are in the log."""
+        await self.server.end()
         statuses = [each["status"] for each in self.server.requests()]
         return statuses.count(401), len(statuses) - statuses.count(401)
 
@@ -440,7 +440,7 @@ async def test_no_output_holds_a_credential(gate: Guarded) -> None:
                     url = f"{gate.server.address}/{path}"
                     async with session.get(url, headers={"Authorization": value}) as response:
                         bodies.append(f"{response.headers} {await response.text()}")
-    await asyncio.sleep(0.3)
+    await gate.server.end()
     output = "\n".join([*gate.server.out.lines, *gate.server.err.lines, *bodies])
     assert "token:ci" in output
     for secret in secrets:

@@ -106,6 +106,13 @@ class _Output:
         self._ended = True
         self._more.set()
 
+    async def end(self) -> None:
+        """Until the process writes no more."""
+        async with asyncio.timeout(LIMIT):
+            while not self._ended:
+                self._more.clear()
+                await self._more.wait()
+
     async def until(self, test: Callable[[str], bool]) -> str:
         """The first line that passes; there may be one already."""
         seen = 0
@@ -175,6 +182,11 @@ class Running:
         """The status with which it ends by itself."""
         async with asyncio.timeout(LIMIT):
             return await self.process.wait()
+
+    async def end(self) -> None:
+        """Stop the server; then all of its output is here."""
+        await stop(self.process)
+        await asyncio.gather(self.out.end(), self.err.end())
 
     def peak(self) -> int:
         """The most memory it ever had, in bytes."""

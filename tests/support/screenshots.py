@@ -26,6 +26,7 @@ from tests.support.exports import described
 from tests.support.face_world import BROWSER, days_ago
 from tests.support.running import Running, running
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 PICTURES = {
     "home": ("/", "light"),
@@ -139,7 +140,13 @@ async def _use(server: Running) -> None:
         for path in ("/", "/search/?q=a"):  # the size of the cache is counted for the next page
             async with client.get(server.address + path) as page:
                 await page.read()
-        await asyncio.sleep(3.0)  # the file of search is brought up to date behind everything
+
+        async def is_found() -> bool:
+            """The file of search is brought up to date in the background."""
+            async with client.get(f"{server.address}/search/?q=acme") as page:
+                return "acme-report" in await page.text()
+
+        await until(is_found)
 
 
 async def _picture(browser: Browser, server: Running, name: str, folder: Path) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.loop_clock import SkippingLoop
 from tests.support.upstream import Upstream
 
 METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"asyncio": SkippingLoop}
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from proxy.upstream.downloads import MAX_IN_MEMORY
 from proxy.upstream.spool import IN_MEMORY, SMALL_WRITE, Spool, Window
 from tests.support.content import random_bytes, read_blob, sha256
 from tests.support.download_rig import DownloadRig, open_rig, received
+from tests.support.loop_clock import skip
 from tests.support.mounts import mounted
 from tests.support.stored import stored_keys
 from tests.support.upstream import Fault, Upstream
@@ -30,6 +31,8 @@ from tests.support.waiting import until
 
 CONTENT = random_bytes(6_000_001)
 MIB = 2**20
+PATIENCE = 60.0
+"""Seconds."""
 
 
 @pytest.fixture
@@ -159,14 +162,14 @@ async def test_a_stalled_reader_does_not_delay_a_reader_of_a_range(it: DownloadR
 
 
 async def test_the_only_reader_may_take_longer_than_patience(it: DownloadRig) -> None:
-    it.downloads = it.make(memory=MIB, patience=0.05)
+    it.downloads = it.make(memory=MIB, patience=PATIENCE)
     it.spool.write_text("in the way")
     it.serve(CONTENT)
     download = it.start(CONTENT)
     async with aclosing(download.chunks()) as slow:
         got = await anext(slow)
         await until(lambda: download.buffer.window is not None and download.buffer.window.full)
-        await asyncio.sleep(2 * 0.05)
+        await skip(2 * PATIENCE)
         assert got + b"".join([piece async for piece in slow]) == CONTENT
 
 

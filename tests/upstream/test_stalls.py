@@ -13,11 +13,14 @@ from proxy.model import ProjectName
 from proxy.upstream.remote import Remote
 from proxy.upstream.upstream_options import Timeouts
 from tests.support.content import random_bytes
+from tests.support.loop_clock import skip
 from tests.support.raw_server import raw
 from tests.support.remotes import open_remote
 from tests.support.waiting import until
 
 QUICK = Timeouts(connect=0.2, read=0.3, page=1.0)
+SLOW = Timeouts(connect=60.0, read=60.0, page=60.0)
+"""For tests that skip time."""
 OK = b"HTTP/1.1 200 OK\r\n"
 CONTENT = random_bytes(200_001)
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -108,24 +111,26 @@ async def test_a_body_that_drips_is_a_timeout(ask: str) -> None:
 
 
 async def test_the_time_that_the_reader_takes_does_not_count() -> None:
+    content = random_bytes(8_000_000)  # more than the buffers take: the rest is still to come
     async with (
-        raw(OK + b"Content-Length: %d\r\n\r\n" % len(CONTENT) + CONTENT) as server,
-        open_remote(server.url, timeouts=QUICK) as remote,
+        raw(OK + b"Content-Length: %d\r\n\r\n" % len(content) + content) as server,
+        open_remote(server.url, timeouts=SLOW) as remote,
         remote.open(remote.url + "x") as answer,
     ):
         got = await anext(answer.chunks)
-        await asyncio.sleep(4 * QUICK.read)
-        assert got + b"".join([chunk async for chunk in answer.chunks]) == CONTENT
+        await skip(4 * SLOW.read)
+        assert got + b"".join([chunk async for chunk in answer.chunks]) == content
 
 
 async def test_the_wait_for_a_free_connection_is_no_wait_for_a_head() -> None:
     head = OK + b"Content-Length: 5\r\n\r\n"
     async with (
         raw(head + b"he", head + b"hello") as server,
-        open_remote(server.url, timeouts=QUICK, connections=1) as remote,
+        open_remote(server.url, timeouts=SLOW, connections=1, retries=0) as remote,
     ):
         async with remote.open(remote.url + "x"):
             second = asyncio.create_task(whole(remote))
-            await asyncio.sleep(3 * QUICK.head)
+            await skip(0.0)  # now it waits for the connection
+            await skip(3 * SLOW.head)
             assert not second.done()
         assert await second == b"hello"
