@@ -224,13 +224,20 @@ def test_a_database_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from proxy.audit import AuditUnreadable
 from tests.support.audits import answer, auditing, database, found
 from tests.support.waiting import until
+
+def is_stored():
+    try:
+        return bool(found(Path(sys.argv[1])))
+    except AuditUnreadable:  # the database is being made
+        return False
 
 async def main():
     async with auditing(database(Path(sys.argv[1]))) as trail:
         trail.observe(answer())
-        await until(lambda: bool(found(Path(sys.argv[1]))))
+        await until(is_stored)
         trail.observe(answer("2.0"))
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -239,8 +246,10 @@ asyncio.run(main())
 
 
 def test_a_killed_process_loses_its_last_moment_and_no_more(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False, timeout=60)
-    assert done.returncode == -signal.SIGKILL
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path], check=False, stderr=subprocess.PIPE, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert [each.version for each in found(tmp_path)] == ["1.0"]
 
 
