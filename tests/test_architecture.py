@@ -185,6 +185,8 @@ CONTRACTS = {
     *("proxy.__main__", "proxy.indexes.base", "proxy.indexes.guarded"),
     *("proxy.policies.base", "proxy.storage.base"),
 }
+KEY_READERS = {"proxy.scale.redis_records", "proxy.storage.in_memory", "proxy.storage.records"}
+"""The stores of records."""
 VAGUE_NAMES = {"tell", "told", "settle", "settled"} | {
     *("MOST", "MANY", "AT_ONCE", "LATER", "LONGEST", "KEY", "BUSY", "PAUSE", "BIG", "HUGE"),
 }
@@ -300,6 +302,25 @@ def test_only_storage_asks_which_store_or_blob_it_has() -> None:
                 and ast.unparse(node.func) in ("isinstance", "hasattr")
             }
             assert not [each for each in asked if "Blob" in each or "Store" in each], module
+
+
+def test_the_text_of_a_record_key_is_made_in_one_module() -> None:
+    """Others name a kind and parts; only a store makes keys of texts, which it has stored."""
+    keys = "proxy.storage.keys"
+    readers = set()
+    for module in PATHS.keys() - {keys}:
+        for node in ast.walk(_tree(module)):
+            if isinstance(node, ast.Attribute) and node.attr == "parse" and _is_key(node.value):
+                readers.add(module)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("cast", "str.__new__"):
+                assert not _is_key(node.args[0]), module
+            if isinstance(node, ast.ClassDef):
+                assert not any(map(_is_key, node.bases)), module
+    assert readers == KEY_READERS
+
+
+def _is_key(node: ast.AST) -> bool:
+    return ast.unparse(node).strip("'") == "Key"
 
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))

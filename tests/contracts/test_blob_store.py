@@ -44,12 +44,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         return
     async with AsyncExitStack() as stack:
         objects: Any = obstore.store.MemoryStore()
-        if request.param in ("seaweedfs", "folder"):
-            url = (
-                request.getfixturevalue("bucket")
-                if request.param == "seaweedfs"
-                else f"file:{root}"
-            )
+        if request.param == "seaweedfs":
+            url = request.getfixturevalue("bucket")
             objects = await stack.enter_async_context(open_object_store(url))
         calls = await stack.enter_async_context(ObjectCalls(objects))
         copies = LocalCopies(DiskStore(root), no_limit, lambda key: None)
