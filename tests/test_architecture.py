@@ -35,8 +35,8 @@ PACKAGES: dict[str, set[str]] = {
     # What is known of releases: read from a source, kept compact, shared by all processes.
     "advisories": {"errors", "model", "runtime", "events"},
     # Values in, values out: these need no network, and most need no files.
-    "distributions": {"errors", "model", "runtime"},
-    "policies": {"errors", "model", "runtime", "advisories", "distributions"},
+    "distributions": {"errors", "model"},
+    "policies": {"errors", "model", "advisories", "distributions"},
     "simple": {"errors", "model", "distributions"},
     # Bytes in motion know where bytes are stored, but decide nothing about them.
     "upstream": VOCABULARY | {"runtime", "storage"},

@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from proxy import late_pattern
 from proxy.access.authenticator import Presented, ProvenIdentity
 from proxy.access.issuer_keys import IssuerKeys
 from proxy.access.principals import Principal
 from proxy.access.rights import Grant
 from proxy.errors import ConfigurationError, ProxyError, how_to_add
-from proxy.runtime import late_pattern
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from proxy import late_pattern
 from proxy.access.rights import Grant, Rights
-from proxy.runtime import late_pattern
 
 EVERYONE = "*"
 """In the table of rights: every principal."""

@@ -13,13 +13,13 @@ from contextlib import suppress
 from hashlib import sha256
 from zlib import crc32
 
+from proxy import late_pattern
 from proxy.access.authenticator import Presented, ProvenIdentity
 from proxy.access.principals import Principal
 from proxy.access.rights import Grant, parse_grant
 from proxy.access.shared_tokens import SharedTokens
 from proxy.access.token_store import Token, TokenStore
 from proxy.errors import ConfigurationError, DirectoryUnavailable
-from proxy.runtime import late_pattern
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
+from proxy import late_pattern
 from proxy.advisories.affected import Affected, Interval, intervals_of, normalized
 from proxy.advisories.severity import Severity, score_of, score_of_word
 from proxy.model import ProjectName, normalize
-from proxy.runtime import late_pattern
 
 ECOSYSTEM = "PyPI"
 """Exactly: ``Root:PyPI`` and other forms are other registries."""

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
+from proxy import late_pattern
 from proxy.access import CertificateName, Grant, Scope, check_member, parse_grant
 from proxy.config.values import Age, Table, UserPath
-from proxy.runtime import late_pattern
 
 _GROUP = late_pattern(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}\Z", re.ASCII)
 

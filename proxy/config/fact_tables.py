@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, field_validator
 
+from proxy import late_pattern
 from proxy.config.policy_tables import (
     AllowTable,
     CooldownTable,
@@ -19,7 +20,6 @@ from proxy.config.policy_tables import (
 from proxy.config.values import DAY, HOUR, PositiveSeconds, Table
 from proxy.model import normalize
 from proxy.policies import Condition, Look, parse_licence
-from proxy.runtime import late_pattern
 
 _SERVICE_URL = late_pattern(r"https?://[^\s/]+", re.IGNORECASE)
 OrUnknown = Literal["allow", "refuse"]

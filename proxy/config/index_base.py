@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from proxy import late_pattern
 from proxy.config.values import Instant, Table
 from proxy.errors import ConfigurationError
 from proxy.model import RESERVED_SEGMENTS
-from proxy.runtime import late_pattern
 
 NAME = late_pattern(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 """Of an index or a webhook."""

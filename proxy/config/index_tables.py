@@ -9,13 +9,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ByteSize, Field, HttpUrl, SecretStr, field_validator
 
+from proxy import late_pattern
 from proxy.config.index_base import IndexTableBase
 from proxy.config.routed_table import RoutedTable
 from proxy.config.storage_table import StoreAddress
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import ClientErrorStatus, MirrorMode, Seconds, Table, UserPath
 from proxy.policies import Reserved, matcher
-from proxy.runtime import late_pattern
 
 
 class LocalTable(IndexTableBase):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 import msgspec
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
+from pydantic_settings import EnvSettingsSource, ForceDecode
 
 from proxy.config.consistency import consistency_problems
 from proxy.config.index_tables import INDEX_TABLES
@@ -230,6 +230,10 @@ class _Environment(EnvSettingsSource):
     def __init__(self) -> None:
         super().__init__(Settings)
         self.problems: Problems = []
+
+    def field_is_complex(self, field: FieldInfo) -> bool:
+        """Also a table whose type is late, in which the library sees no model."""
+        return ForceDecode in field.metadata or super().field_is_complex(field)
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         try:

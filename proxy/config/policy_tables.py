@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from packaging.specifiers import SpecifierSet
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, field_validator
 
+from proxy import late_pattern
 from proxy.config.values import Age, Count, Instant, Seconds, Table
 from proxy.policies import Look, Mode, matcher, parse_digest
-from proxy.runtime import late_pattern
 
 POLICY_NAME = late_pattern(r"[a-z0-9-]{1,40}\Z")
 """Names of policies are in HTTP headers and metric labels."""

@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from proxy import late_pattern
 from proxy.config.index_base import IndexTableBase
 from proxy.config.values import Table, UserPath
 from proxy.policies import EXPRESSION, captured_names, project_pattern
-from proxy.runtime import late_pattern
 
 DENY = "deny"
 RESERVED = "reserved"

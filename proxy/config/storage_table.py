@@ -10,9 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, ByteSize, Field, model_validator
 
+from proxy import late_pattern
 from proxy.config.values import HOUR, PositiveSeconds, Table
 from proxy.errors import ConfigurationError, how_to_add
-from proxy.runtime import late_pattern
 
 _STORES = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:/FOLDER"
 _RECORDS = (

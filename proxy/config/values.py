@@ -22,7 +22,8 @@ from pydantic import (
     UrlConstraints,
 )
 
-from proxy.runtime import late_pattern, parse_seconds
+from proxy import late_pattern
+from proxy.runtime import parse_seconds
 
 
 def expand_home(path: Path) -> Path:

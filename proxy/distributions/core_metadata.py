@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from proxy import late_pattern
 from proxy.distributions.archive_limits import UnusableArchive
 from proxy.distributions.filenames import normalize_version, same_version
 from proxy.model import ProjectName, normalize
-from proxy.runtime import late_pattern
 
 if TYPE_CHECKING:
     from packaging.metadata import RawMetadata

@@ -11,9 +11,9 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+from proxy import late_pattern
 from proxy.distributions.filenames import parse_filename
 from proxy.model import ProjectName, normalize
-from proxy.runtime import late_pattern
 
 _ARCHIVES = r"whl|zip|tgz|tbz2?|txz|tlz|tar|conda|egg(?!-)|7z"
 _SYSTEM_PACKAGES = r"exe|msi|rpm|deb|dmg|pkg"

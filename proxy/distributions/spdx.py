@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from proxy import late_pattern
 from proxy.distributions.core_metadata import core_fields
-from proxy.runtime import late_pattern
 
 LONGEST_EXPRESSION = 1000
 """Characters."""

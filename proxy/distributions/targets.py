@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 
+from proxy import late_pattern
 from proxy.distributions.platforms import PLATFORM_OPTION, Platform, parse_platform, this_platform
 from proxy.errors import ConfigurationError
-from proxy.runtime import late_pattern
 
 if TYPE_CHECKING:
     from packaging.markers import Marker

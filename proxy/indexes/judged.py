@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 import msgspec
 from packaging.version import Version
 
+from proxy import late_pattern
 from proxy.errors import Denied, PolicyFailed
 from proxy.indexes.explanation import Verdicts
 from proxy.model import File, ProjectPage, with_distributions
 from proxy.policies import NoVerdict, PageView, ParsedPage, Policy, Verdict, parse_version
-from proxy.runtime import late_pattern
 
 log = logging.getLogger(__name__)
 

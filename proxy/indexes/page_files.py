@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from proxy import late_pattern
 from proxy.errors import IndexUnavailable, NoSuchProject, UnreadablePage, reason
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.base import CheckFile
@@ -21,7 +22,7 @@ from proxy.indexes.mirror.mirrored_files import MirrorFiles
 from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
 from proxy.indexes.mirror.page_reading import PageReader
 from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage, normalize
-from proxy.runtime import BoundedDict, late_pattern
+from proxy.runtime import BoundedDict
 
 MAX_PAGE_FILE = 64 * 2**20
 """Bytes of a page file."""

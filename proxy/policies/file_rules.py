@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
 
+from proxy import late_pattern
 from proxy.distributions import DistributionKind
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
-from proxy.runtime import late_pattern
 
 PLATFORM_PATTERNS = {"linux": "*linux*", "macos": "macosx_*", "windows": "win*"}
 """Short forms. Tags of platforms are no closed list (PEP 783), so they are matched by patterns."""

@@ -10,11 +10,11 @@ from itertools import chain
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from proxy import late_pattern
 from proxy.model import HASHES_BY_STRENGTH, ProjectName
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
 from proxy.policies.names import Matches, matcher, normal_pattern
-from proxy.runtime import late_pattern
 
 _LISTED_DIGEST = late_pattern(r"(?:([a-z0-9]+)[:-])?([0-9a-f]{32,128})\Z")
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import translate
 
+from proxy import late_pattern
 from proxy.errors import NoSuchProject
 from proxy.model import ProjectName
 from proxy.policies.base import Policy
-from proxy.runtime import late_pattern
 
 _SEPARATORS = late_pattern(r"[-_.]+")
 _NAME_PATTERN = late_pattern(r"[a-z0-9*?][a-z0-9._*?-]*\Z", re.IGNORECASE | re.ASCII)

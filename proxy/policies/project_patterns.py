@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from proxy import late_pattern
 from proxy.model import ProjectName
 from proxy.policies.names import matcher
-from proxy.runtime import late_pattern
 
 EXPRESSION = "re:"
 """Begins a pattern that is a regular expression."""

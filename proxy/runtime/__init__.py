@@ -29,7 +29,6 @@ from proxy.runtime.heavy_work import (
     run_in_worker,
     sha256_in_background,
 )
-from proxy.runtime.late_pattern import late_pattern
 from proxy.runtime.log_format import (
     LineHandler,
     configure_logging,
@@ -64,7 +63,6 @@ __all__ = [
     "for_each",
     "in_thread",
     "is_in_page_cache",
-    "late_pattern",
     "new_memory",
     "open_spool",
     "parse_seconds",

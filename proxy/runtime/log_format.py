@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TextIO
 
-from proxy.runtime.late_pattern import late_pattern
+from proxy import late_pattern
 
 SHOWN_DIGITS = 12
 """Digits of a digest that a plain line shows."""

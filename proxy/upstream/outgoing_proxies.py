@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from yarl import URL
 
+from proxy import late_pattern
 from proxy.errors import ConfigurationError
-from proxy.runtime import late_pattern
 from proxy.upstream.address_rules import ip_literal, origin_of
 from proxy.upstream.credentials import mask
 

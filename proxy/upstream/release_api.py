@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from proxy import late_pattern
 from proxy.errors import UpstreamError
-from proxy.runtime import late_pattern
 from proxy.upstream.content_coding import Undecodable, decoded
 from proxy.upstream.headers import Headers, content_encoding, retry_after
 from proxy.upstream.transport import Transport

@@ -14,7 +14,7 @@ from aiohttp import ClientPayloadError, TCPConnector
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 
-from proxy.runtime import late_pattern
+from proxy import late_pattern
 
 MAX_LINE_SIZE = 128 * 1024
 """Bytes of one line of a head: pip accepts 64 KiB, uv more."""

@@ -21,7 +21,7 @@ LINE_TEMPLATES = 4096
 TOOLS = 256
 """User agents of which the tool is remembered."""
 MAX_DELAY = 0.005
-"""Seconds that lines wait for more: writing takes as long as the answer of the fast path."""
+"""Seconds that lines of cached responses wait for more: writing takes as long as such answers."""
 
 _TOOL_PRODUCT = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
 
@@ -37,8 +37,9 @@ Template = tuple[str, str, str, str]
 class AccessLog:
     """An observer that writes lines.
 
-    The lines of ``MAX_DELAY`` are written together. Answers of the fast path take less time than
-    the formatting of a line, so their lines are made from templates.
+    Lines are written together: those of one turn of the event loop, or of ``MAX_DELAY``. Answers
+    of the fast path take less time than the formatting of a line, so their lines are made from
+    templates.
     """
 
     def __init__(self, handler: LineHandler | None = None) -> None:
@@ -55,7 +56,8 @@ class AccessLog:
                 log.info("request", extra={"fields": _fields(event, milliseconds)})
             return
         if not self._lines:
-            asyncio.get_running_loop().call_later(MAX_DELAY, self.flush)
+            loop = asyncio.get_running_loop()
+            loop.call_later(MAX_DELAY if event.cached else 0, self.flush)
         if event.cached:
             self._add_repetitions(event)
         else:

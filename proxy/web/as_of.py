@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 from aiohttp import web
 from cachetools import LRUCache
 
+from proxy import late_pattern
 from proxy.errors import NotFound
 from proxy.model import Moment
-from proxy.runtime import late_pattern
 from proxy.web.pages import redirect
 
 MAX_VIEWS = 64

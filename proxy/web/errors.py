@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from proxy import late_pattern
 from proxy.errors import (
     Denied,
     DirectoryUnavailable,
@@ -21,7 +22,6 @@ from proxy.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from proxy.runtime import late_pattern
 from proxy.upstream import TooManyRequests
 
 STATUS_BY_ERROR: dict[type[Exception], int] = {

@@ -9,9 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
-from proxy import __version__
+from proxy import __version__, late_pattern
 from proxy.access import Scope
-from proxy.runtime import late_pattern
 from proxy.web.authentication import may, require_principal
 from proxy.web.errors import plain
 from proxy.web.metrics import Gauge

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from proxy.runtime import late_pattern
+from proxy import late_pattern
 
 
 def test_a_late_pattern_is_compiled_by_its_first_use() -> None:

@@ -398,7 +398,7 @@ def test_a_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "records"
     folder.mkdir()
     folder.chmod(0o777)
-    with pytest.raises(ConfigurationError, match="everybody") as raised:
+    with pytest.raises(ConfigurationError, match="all users") as raised:
         DiskRecords(folder)
     assert raised.value.key == "cache_dir"
 

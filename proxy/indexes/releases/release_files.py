@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from proxy import late_pattern
 from proxy.distributions import DistributionKind, kind_of, parse_filename
 from proxy.model import ProjectName
-from proxy.runtime import late_pattern
 from proxy.simple import clean_upload_time
 
 _ASSET_DIGEST = late_pattern(r"(sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})\Z", re.ASCII)
