@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic_settings import ForceDecode
 
 from proxy import __version__
 from proxy.config.settings import Settings
@@ -189,6 +190,13 @@ async def test_a_wrong_setting_ends_with_2_the_key_and_the_remedy(
     assert "Traceback" not in done.err
 
 
+TABLES = [
+    f"WAYSTATION_{name.upper()}"
+    for name, field in Settings.model_fields.items()
+    if ForceDecode in field.metadata
+]
+
+
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
@@ -196,6 +204,7 @@ async def test_a_wrong_setting_ends_with_2_the_key_and_the_remedy(
         ({"waystation_prt": "1"}, "waystation: waystation_prt: there is no such setting"),
         ({"WAYSTATION_PORT": "x"}, "waystation: port: "),
         ({"WAYSTATION_INDEXES": "{"}, "waystation: WAYSTATION_INDEXES: it is not JSON"),
+        *(({name: "{"}, f"waystation: {name}: it is not JSON") for name in TABLES),
         ({"WAYSTATION_CONFIG": "nowhere.toml"}, "waystation: config: nowhere.toml cannot be read"),
     ],
 )
