@@ -65,6 +65,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+_IS_COMPLETE = "SELECT 1 FROM sqlite_schema WHERE name = 'answers'"
+"""The table that is made last."""
 _TOOL_DECODER = msgspec.json.Decoder(Tool)
 _FIND = """
 SELECT client, principal, tool, "index", kind, project, version, filename, digest,
@@ -82,7 +84,8 @@ def find(folder: Path, wanted: Wanted) -> Iterator[Found]:
         try:
             # Not read-only: SQLite may have to complete the transaction of a killed process.
             with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as db:
-                yield from _find(db, wanted)
+                if db.execute(_IS_COMPLETE).fetchone():  # else a process is making it just now
+                    yield from _find(db, wanted)
         except sqlite3.Error as error:
             raise AuditUnreadable(path, str(error)) from error
 

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,13 @@ async def test_a_damaged_database_is_set_aside(tmp_path: Path) -> None:
     assert [each.version for each in found(tmp_path)] == ["1.0"]
     assert list(tmp_path.glob("audit-0.damaged-*"))
     assert not lost
+
+
+@pytest.mark.parametrize("made", ["", "CREATE TABLE files (id INTEGER PRIMARY KEY)"])
+def test_a_database_that_is_being_made_has_no_answers_yet(tmp_path: Path, made: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "audit-0.db")) as db:
+        db.execute(made)
+    assert list(find(tmp_path, Wanted())) == []
 
 
 def test_a_database_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path) -> None:
