@@ -13,7 +13,7 @@ from tests.support.bundle_fixtures import Near, run
 from tests.support.running import command, environment, running
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 PIP = ("-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check")
 

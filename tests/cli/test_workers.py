@@ -12,6 +12,8 @@ import pytest
 from tests.support.running import Running, running
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 OFFLINE = ("--offline", "--upstream", "http://127.0.0.1:9/simple/")
 
 
@@ -49,7 +51,6 @@ async def test_a_worker_that_dies_is_replaced_while_the_other_serves(tmp_path: P
         assert {await ready(server) for _ in range(20)} == {200}
 
 
-@pytest.mark.slow
 async def test_the_address_is_printed_once_whichever_worker_dies(tmp_path: Path) -> None:
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
         await until(lambda: len(server.workers()) == 2)

@@ -22,10 +22,13 @@ MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 METRIC = re.compile(r"\b(?:waystation|process)_[a-z_]+\b")
 VARIABLES = {"$instance": ".*", "$index": ".*", "$__rate_interval": "1m"}
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("promtool") and shutil.which("prometheus")),
-    reason="needs prometheus (Debian: prometheus)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (shutil.which("promtool") and shutil.which("prometheus")),
+        reason="needs prometheus (Debian: prometheus)",
+    ),
+]
 
 
 def dashboard() -> dict[str, Any]:

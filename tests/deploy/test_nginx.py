@@ -34,6 +34,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 HEAD = b"GET /simple/foo/ HTTP/1.1\r\nHost: x\r\n"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.e2e,
     pytest.mark.skipif(NGINX is None, reason="there is no nginx on this machine"),
 ]

@@ -23,6 +23,8 @@ from tests.support.running import Done, Running, command, environment, running, 
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 MakePlace = Callable[[], Place]
 LIST = "application/vnd.pypi.simple.v1+json"
 PDM = ("pdm<2.23", "hishel<0.1", "httpx<0.28", "unearth<0.18")
@@ -216,7 +218,6 @@ def tool_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     return install
 
 
-@pytest.mark.slow
 async def test_poetry_with_variables(
     gate: Guarded, place: MakePlace, tool_folder: Callable[..., Path]
 ) -> None:
@@ -238,7 +239,6 @@ async def test_poetry_with_variables(
     assert gate.secret not in (there.folder / "poetry.lock").read_text()
 
 
-@pytest.mark.slow
 async def test_pdm_with_a_variable_in_the_address(
     gate: Guarded, place: MakePlace, tool_folder: Callable[..., Path]
 ) -> None:
@@ -345,7 +345,6 @@ async def all_refused(server: Running, secret: str) -> bool:
     return await statuses(server, secret, 20) <= {401, 429}
 
 
-@pytest.mark.slow
 async def test_revoked_and_rotated_tokens_act_in_all_workers_under_load(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str]
 ) -> None:
@@ -408,7 +407,6 @@ async def test_a_reload_changes_rights_on_known_connections(gate: Guarded) -> No
         assert await status(metrics) == 403
 
 
-@pytest.mark.slow
 async def test_a_worker_that_is_killed_knows_afterwards_what_was_revoked(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str]
 ) -> None:

@@ -16,6 +16,8 @@ from tests.support.running import Running, running
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 New = Callable[[], Place]
 QUICK = {"WAYSTATION_RETRIES": "0", "WAYSTATION_PAGE_TIMEOUT": "2", "WAYSTATION_SOFT_DEADLINE": "1"}
 

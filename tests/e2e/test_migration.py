@@ -29,6 +29,8 @@ from tests.support.running import Done, Running, environment, running, start, wa
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
 PROD = '{"prod": {"kind": "local", "path": "prod", "uploads": true}}'
 INDEX = {"WAYSTATION_INDEXES": PROD, "WAYSTATION_INDEX": "prod"}

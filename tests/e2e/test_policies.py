@@ -16,6 +16,8 @@ from tests.support.policies import upload_time
 from tests.support.running import running
 from tests.support.upstream import Upstream
 
+pytestmark = pytest.mark.slow
+
 New = Callable[[], Place]
 DAY = 86400.0
 INDEXES = {

@@ -17,7 +17,7 @@ from tests.support.running import Running, running, waystation
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 OLD, NEW = "aaa-1.0-py3-none-any.whl", "aaa-2.0-py3-none-any.whl"
 
 
@@ -153,7 +153,6 @@ async def test_wrong_settings_are_refused_and_the_former_ones_stay(
         assert "\nwaystation_reload_failed 1.0" not in (await get(server, "/metrics"))[1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "top", "problem"),
     [
@@ -180,7 +179,6 @@ async def test_a_worker_that_is_restarted_gets_no_settings_that_were_refused(
         assert {(await get(server, "/simple/aaa/"))[0] for _ in range(16)} == {200}
 
 
-@pytest.mark.slow
 async def test_a_worker_that_cannot_start_again_yet_leaves_the_others_serving(
     tmp_path: Path, config: Config
 ) -> None:

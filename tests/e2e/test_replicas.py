@@ -20,6 +20,8 @@ from tests.support.running import Running, running, waystation
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
 PAGE = "/simple/demo/"
 CLIENTS = 15
@@ -101,7 +103,6 @@ async def test_replicas_ask_upstream_once_for_each_page_and_file(
     assert upstream.count(".whl") == 2  # with the metadata
 
 
-@pytest.mark.slow
 async def test_a_page_arrives_although_the_replica_that_fetches_it_is_killed(
     replicas: ServerReplicas, upstream: Upstream
 ) -> None:
@@ -133,7 +134,6 @@ async def test_a_file_arrives_although_the_replica_that_fetches_it_is_killed(
     assert upstream.count(".whl") == 2
 
 
-@pytest.mark.slow
 async def test_a_replica_that_was_frozen_does_not_bring_an_old_page_back(
     replicas: ServerReplicas, upstream: Upstream, tmp_path: Path
 ) -> None:

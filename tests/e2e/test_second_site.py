@@ -20,6 +20,8 @@ from tests.support.stored import stored_keys
 from tests.support.waiting import until
 from tests.web.test_uploads import body
 
+pytestmark = pytest.mark.slow
+
 FIRST = """
 packages = "packages"
 uploads = true
@@ -168,7 +170,6 @@ async def test_uploads_are_passed_on_and_are_on_the_next_page(
         assert wheel.name in await page(second)
 
 
-@pytest.mark.slow
 async def test_a_large_upload_is_never_held_as_a_whole(sites: TwoSites, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "dist", "acme-tool", "1.0", padding=150_000_000)
     async with sites.first_runs(), sites.second_runs() as second:

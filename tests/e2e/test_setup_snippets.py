@@ -23,7 +23,7 @@ from tests.support.distributions import make_sdist, make_wheel
 from tests.support.running import PATH, Done, Running, command, environment, running
 from tests.support.upstream import Upstream
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 PROJECT = """\
 [project]
 name = "application"
@@ -120,7 +120,6 @@ async def test_uv(setup: Setup) -> None:
     assert f'registry = "{setup.server.index}"' in done.succeeded().out
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)  # the tools are installed first
 async def test_poetry_and_pdm(setup: Setup, poetry_and_pdm: Path) -> None:
     for tool in ("poetry", "pdm"):
@@ -176,7 +175,6 @@ docker() { shift; buildah --root "$PWD/root" --runroot "$PWD/run" --storage-driv
 """Docker's command by buildah, without a daemon: an image of this machine's system and pip."""
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not shutil.which("buildah") or os.geteuid() != 0,
     reason="building an image here needs root and buildah",

@@ -17,6 +17,8 @@ from tests.support.distributions import make_wheel
 from tests.support.running import Running, running
 from tests.support.upstream import Upstream
 
+pytestmark = pytest.mark.slow
+
 UPLOADS = 50
 MEGABYTE = 2**20
 
@@ -59,7 +61,6 @@ async def test_many_uploads_at_once_are_all_listed(tmp_path: Path, server: Runni
         assert await listed(client, server, "foo") == sorted(wheel.name for wheel in wheels)
 
 
-@pytest.mark.slow
 async def test_of_many_uploads_of_one_name_those_with_the_same_bytes_succeed(
     tmp_path: Path, server: Running
 ) -> None:
@@ -117,7 +118,6 @@ def large(folder: Path, version: str, megabytes: int) -> Path:
     return wheel
 
 
-@pytest.mark.slow
 async def test_a_large_upload_takes_no_more_memory_than_a_small_one(
     tmp_path: Path, upstream: Upstream
 ) -> None:

@@ -23,7 +23,7 @@ from tests.support.exports import FOO, export_folder
 from tests.support.running import Done
 from tests.support.static_servers import http_server, nginx, pip, requests, uv
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 JSON = "application/vnd.pypi.simple.v1+json"
 OLD = 1_600_000_000  # 2020-09-13

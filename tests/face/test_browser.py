@@ -17,6 +17,7 @@ from tests.support.running import running
 from tests.support.waiting import until
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(
         not os.environ.get("CI") and shutil.which("chromium-headless-shell") is None,
@@ -35,7 +36,6 @@ PAGES = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_every_page_is_accessible_and_fits_every_width(

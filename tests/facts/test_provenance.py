@@ -28,6 +28,8 @@ from tests.support.distributions import make_wheel
 from tests.support.upstream import Fault, Upstream
 from tests.test_architecture import ROOT
 
+pytestmark = pytest.mark.slow
+
 AAA = normalize("aaa")
 ANY: dict[str, Any] = {"kind": "provenance"}
 UNCHANGED: dict[str, Any] = {"kind": "provenance", "require": "unchanged"}

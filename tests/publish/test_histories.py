@@ -20,6 +20,8 @@ from tests.support.content import read_blob
 from tests.support.distributions import make_wheel
 from tests.support.publishing import ADMIN, ANA, DirectoryPublisher, publish, publishing
 
+pytestmark = pytest.mark.slow
+
 FOO = ProjectName("foo")
 VERSIONS, STATUSES = ("1.0", "2.0"), ("active", "deprecated", "archived")
 Wheels: TypeAlias = dict[tuple[str, int], Path]

@@ -17,6 +17,8 @@ from tests.support.kill_at_publish import BESIDE, FORMER, other_bytes
 from tests.support.publishing import publish, publishing
 from tests.support.running import OURS, command, environment
 
+pytestmark = pytest.mark.slow
+
 FOO = ProjectName("foo")
 
 
@@ -62,7 +64,6 @@ async def _found(root: Path, wheel: Path) -> bool:
         return there
 
 
-@pytest.mark.slow
 async def test_a_kill_leaves_the_former_bytes_or_the_new_ones(tmp_path: Path) -> None:
     """Each with what is beside them."""
     wheel = make_wheel(tmp_path / "dist", "foo", "1.0")

@@ -14,6 +14,8 @@ from tests.support.running import running, waystation
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 MB = 10**6
 ACCESS = """
 [access]
@@ -115,7 +117,6 @@ async def test_what_the_environment_lacks_ends_a_start(tmp_path: Path) -> None:
     assert "storage.files: az://container/x cannot be opened: " in done.err
 
 
-@pytest.mark.slow
 async def test_commands_over_shared_files(
     shared: SharedStore, upstream: Upstream, wheels: Wheels, tmp_path: Path
 ) -> None:

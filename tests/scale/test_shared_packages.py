@@ -23,6 +23,8 @@ from tests.support.seaweedfs import BUCKET, ObjectServer
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 index = "main"
 [indexes.team]
@@ -199,7 +201,6 @@ def has_arrived(folder: Path, size: int) -> bool:
     return any(path.stat().st_size >= size for path in folder.glob("*"))
 
 
-@pytest.mark.slow
 async def test_a_replica_that_is_killed_leaves_nothing_or_all(team: Team, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "dist", "acme-tool", "1.0", padding=20 * 10**6)
     async with team.replica(0) as other:
@@ -220,7 +221,6 @@ async def test_a_replica_that_is_killed_leaves_nothing_or_all(team: Team, tmp_pa
             assert await got.read() == wheel.read_bytes()
 
 
-@pytest.mark.slow
 async def test_a_store_that_hangs_is_503_for_uploads_and_known_pages_stay(
     frail_server: ObjectServer, upstream: Upstream, tmp_path: Path
 ) -> None:

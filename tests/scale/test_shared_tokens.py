@@ -13,6 +13,8 @@ from tests.support.running import Running, waystation
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PAGE = "/simple/foo/"
 
 

@@ -21,6 +21,8 @@ from tests.support.seaweedfs import READER, object_server
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 MB = 10**6
 
 
@@ -33,7 +35,6 @@ async def back(server: Running) -> None:
     await server.logged(lambda line: "answers again" in line["message"])
 
 
-@pytest.mark.slow
 async def test_a_store_that_is_away_at_the_start(
     frail: SharedStore, upstream: Upstream, wheels: Wheels
 ) -> None:
@@ -54,7 +55,6 @@ async def stored_at_last(store: SharedStore, server: Running, wheels: Wheels, sh
     return await store.has(sha256)
 
 
-@pytest.mark.slow
 async def test_a_store_that_hangs_delays_one_file(
     frail: SharedStore, upstream: Upstream, wheels: Wheels, records: dict[str, str]
 ) -> None:
@@ -72,7 +72,6 @@ async def test_a_store_that_hangs_delays_one_file(
         await back(server)
 
 
-@pytest.mark.slow
 async def test_a_store_that_dies_before_a_stored_file_is_read(
     frail: SharedStore, upstream: Upstream, wheels: Wheels, records: dict[str, str]
 ) -> None:
@@ -148,7 +147,6 @@ async def test_a_store_that_may_not_be_written(
     assert not await shared.has(sha256)
 
 
-@pytest.mark.slow
 async def test_a_full_store_serves_what_it_has(
     upstream: Upstream, wheels: Wheels, tmp_path: Path
 ) -> None:
@@ -218,7 +216,6 @@ async def test_without_room_for_the_spool_the_bytes_pass_through(
             assert wheels.asked == 1
 
 
-@pytest.mark.slow
 async def test_nothing_is_missing_because_the_store_is_away(
     frail: SharedStore, upstream: Upstream, wheels: Wheels
 ) -> None:
@@ -238,7 +235,6 @@ async def test_nothing_is_missing_because_the_store_is_away(
         assert (await get(server, "/simple/foo/")).status == 503
 
 
-@pytest.mark.slow
 async def test_with_store_and_upstream_away_there_is_no_404(
     frail: SharedStore, upstream: Upstream, wheels: Wheels
 ) -> None:

@@ -24,6 +24,8 @@ from tests.support.policies import upload_time
 from tests.support.requirement_sources import LINUX, WINDOWS, choice
 from tests.support.warm_site import WarmSite, names, warm_site
 
+pytestmark = pytest.mark.slow
+
 ONE, TWO = "top-1.0-py3-none-any.whl", "top-2.0-py3-none-any.whl"
 
 
