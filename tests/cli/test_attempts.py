@@ -17,6 +17,8 @@ from tests.support.running import Done, Running, running, waystation
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 JSON = "application/vnd.pypi.simple.v1+json"
 
 

@@ -16,7 +16,7 @@ from tests.support.running import Done, waystation
 from tests.support.static_servers import http_server, pip, uv
 from tests.support.warm_site import WarmSite, warm_site
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 needs_rsync = pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
 
 

@@ -17,6 +17,8 @@ from tests.support.running import Done, Running, running, waystation
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 WHEEL = "aaa-1.0-py3-none-any.whl"
 
 

@@ -161,7 +161,11 @@ async def test_malware_that_upstream_has_deleted_is_refused_at_its_address(
         file = address_of((await client.get("/simple/aaa/"))[1], wheel)
         upstream.remove(wheel)
         assert wheel not in (await client.get("/simple/aaa/"))[1]
-        assert (await client.get(file))[0] == 200  # lock files still have it
+
+        async def is_stored() -> bool:
+            return (await client.get(file))[0] == 200
+
+        await until(is_stored, LIMIT)  # lock files still have it
         write_archive(tmp_path / "osv.zip", osv("GHSA-1", "bbb"), osv("MAL-1", versions=["1.1"]))
 
         async def is_refused() -> bool:

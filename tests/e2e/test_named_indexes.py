@@ -15,6 +15,8 @@ from tests.support.installers import Place
 from tests.support.running import Running, running, waystation
 from tests.support.upstream import Fault, Upstream
 
+pytestmark = pytest.mark.slow
+
 MakePlace = Callable[[], Place]
 
 

@@ -27,6 +27,8 @@ from tests.support.network import connections
 from tests.support.requirement_sources import LINUX, MAC, WINDOWS, choice, run
 from tests.support.warm_site import BACKEND, WarmSite, names, warm_site
 
+pytestmark = pytest.mark.slow
+
 OWN = parse_targets()[0]
 TARGETS = choice(("3.11", "3.12"), (LINUX, MAC, WINDOWS))
 HERE = choice((OWN.python,), (OWN.platform,))
@@ -82,7 +84,6 @@ async def test_removing_any_one_blob_makes_it_name_exactly_that(here: WarmSite) 
     await removed_one_by_one(here, lock, to=TARGETS)
 
 
-@pytest.mark.slow
 async def test_removing_any_one_blob_of_what_is_resolved_makes_it_name_exactly_that(
     here: WarmSite,
 ) -> None:
