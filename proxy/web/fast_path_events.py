@@ -20,7 +20,7 @@ MAX_DELAY = 0.2
 """Seconds until the event of an answer is emitted, at most."""
 MAX_EVENTS = 32
 """Events that collect hits at one time."""
-MAX_HITS = 32
+MAX_HITS = 96
 """Hits of one event: each is a line of the access log."""
 KEEP_UP = 8
 """One event is emitted in each turn of the event loop, and one more for each so many that wait:
