@@ -71,6 +71,7 @@ class Redirects:
         self._outgoing = outgoing
         self._credentials = options.credentials
         self._timeouts = options.timeouts
+        self._head_limit = options.timeouts.head
         self._clock = clock
         self.breaker = Breaker(name, clock=clock, limit=options.breaker_limit)
 
@@ -133,7 +134,7 @@ class Redirects:
         self, method: str, url: str, headers: Mapping[str, str], deadline: float | None
     ) -> ClientResponse:
         """Send one request and wait for the headers. Raises what ``TRANSPORT_ERRORS`` lists."""
-        async with asyncio.timeout(self._timeouts.head) as head:
+        async with asyncio.timeout(self._head_limit) as head:
             return await self._session.request(
                 method,
                 URL(url, encoded=True),  # signed queries and odd spellings have to stay
@@ -177,13 +178,14 @@ def _is_whole(response: ClientResponse) -> bool:
 
 def head_timer(timeouts: Timeouts) -> TraceConfig:
     """Stops the timeout for a head while the request waits for a free connection."""
+    limit = timeouts.head
 
     async def queued(session: ClientSession, context: SimpleNamespace, _: object) -> None:
         context.trace_request_ctx.reschedule(None)
 
     async def started(session: ClientSession, context: SimpleNamespace, _: object) -> None:
         now = asyncio.get_running_loop().time()
-        context.trace_request_ctx.reschedule(now + timeouts.head)
+        context.trace_request_ctx.reschedule(now + limit)
 
     config = TraceConfig()
     config.on_connection_queued_start.append(queued)
