@@ -21,7 +21,7 @@ from proxy.access.principals import GrantTable, Principal
 from proxy.access.rights import Grant, Rights
 from proxy.errors import DirectoryUnavailable, NotAuthenticated, TooManyFailures
 from proxy.events import CredentialsChecked, Observer
-from proxy.runtime import BoundedDict, SingleFlight
+from proxy.runtime import BoundedDict, SingleFlight, end_tasks
 
 if TYPE_CHECKING:
     from proxy.access.trusted_publishing import TrustedPublishing
@@ -163,8 +163,7 @@ class Access:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks(task)
             await self._checks.drained()  # requests wait for them
 
     async def refresh(self) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from proxy.audit.entries import Entry, entries_of
 from proxy.errors import reason
 from proxy.events import AnswerServed, AuditLost, Event, Observer
+from proxy.runtime import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,7 @@ class AuditTrail:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks(task)
             await self.flush()
             for journal in self._journals:
                 await asyncio.get_running_loop().run_in_executor(self._thread, journal.close)

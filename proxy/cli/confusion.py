@@ -17,6 +17,7 @@ from proxy.config import FallthroughTable, Settings, UpstreamTable
 from proxy.indexes import Guarded, Index, Mirror, Routed, listed_projects
 from proxy.model import File, ProjectName
 from proxy.policies import matcher
+from proxy.runtime import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,7 @@ async def watching_names(settings: Settings, proxy: Proxy) -> AsyncIterator[None
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
 
 
 async def _watch(settings: Settings, proxy: Proxy) -> None:

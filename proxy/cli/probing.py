@@ -17,6 +17,7 @@ from proxy.composition import (
     without_credentials,
 )
 from proxy.config import MirrorTable, ReleasesTable, Settings
+from proxy.runtime import end_tasks
 from proxy.upstream import probe
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,7 @@ async def probing(settings: Settings, tree: IndexTree) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
 
 
 async def _probe_all(settings: Settings, tree: IndexTree) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy.composition import Proxy, open_webhooks
 from proxy.config import Settings
+from proxy.runtime import end_tasks
 from proxy.storage import ChangedFiles
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ async def _following(proxy: Proxy) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end_tasks(*running)
 
 
 async def _follow(follower: SiteFollower) -> None:

@@ -19,7 +19,7 @@ from proxy.config import Settings, load_settings
 from proxy.distributions import parse_targets
 from proxy.errors import ConfigurationError
 from proxy.requirements import DEFAULT_JOBS, FileFilter
-from proxy.runtime import count_text, size_text
+from proxy.runtime import count_text, end_tasks, size_text
 from proxy.warm import (
     Keep,
     KeepResult,
@@ -203,8 +203,7 @@ async def scheduled_keep(settings: Settings, proxy: Proxy) -> AsyncIterator[None
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
 
 
 def _ended(task: asyncio.Task[None]) -> None:

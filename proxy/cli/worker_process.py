@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from proxy.errors import ConfigurationError, reason
-from proxy.runtime import SharedCounters
+from proxy.runtime import SharedCounters, end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +108,7 @@ async def follow_supervisor(
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
 
 
 async def _answer(reload: Awaitable[tuple[str, ...]]) -> Reloaded:

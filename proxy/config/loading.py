@@ -93,9 +93,8 @@ def _validate(
     try:
         return Settings(**values)
     except ValidationError as error:
-        from proxy.config.validation_errors import (
-            explain_errors,  # imports the models of all tables
-        )
+        # Not at the start: it imports the models of all tables.
+        from proxy.config.validation_errors import explain_errors
 
         problems += explain_errors(error, origins)
         wrong = {each["loc"][0] for each in error.errors()}

@@ -14,7 +14,7 @@ from proxy.face.past_figures import RANGES, CountedInterval, History, Range, by_
 from proxy.face.recent import KINDS, Recent, most_asked, of_kind
 from proxy.face.shell import Place, Shell, sees_all
 from proxy.presentation import Series, moment, plot, sparkline
-from proxy.runtime import size_text
+from proxy.runtime import end_tasks, size_text
 from proxy.web import Figures, require
 
 COLUMNS = 60
@@ -194,8 +194,7 @@ class ActivityPages:
 
     async def close(self) -> None:
         if self._counting:
-            self._counting.cancel()
-            await asyncio.gather(self._counting, return_exceptions=True)
+            await end_tasks(self._counting)
 
 
 def _share(figures: Figures) -> float:

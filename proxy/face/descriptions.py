@@ -26,7 +26,7 @@ from proxy.face.project_view import FileRow, ProjectView, view_of
 from proxy.indexes import Explanation, Index
 from proxy.model import METADATA, Artifact, File, ProjectName, normalize
 from proxy.presentation import ReadmeRenderer
-from proxy.runtime import in_thread
+from proxy.runtime import end_tasks, in_thread
 from proxy.storage import HELD, KNOWN, PRIVATE, Listing
 
 MAX_METADATA = 8 * 2**20
@@ -175,7 +175,5 @@ class Readmes:
     async def close(self) -> None:
         """End the process."""
         tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
         await self._renderer.__aexit__()

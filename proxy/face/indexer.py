@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from proxy.events import AnswerServed, Event, Outcome, PageChanged
 from proxy.indexes import Explanation, Index
 from proxy.model import ProjectName, ProjectPage
+from proxy.runtime import end_tasks
 from proxy.storage import HELD, PRIVATE, Listing, SearchFile
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ class Indexer:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     async def catch_up(self, projects: Iterable[str] = ()) -> None:
         """Look at what has changed, and at these projects, for a moment."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import msgspec
 
+from proxy.runtime import end_tasks
 from proxy.storage import Key, RecordKind, Records
 from proxy.web import Counters, Figures, figures_of
 
@@ -88,8 +89,7 @@ class History:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
         if self._samples:
             await self._write()
 

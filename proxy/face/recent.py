@@ -21,6 +21,7 @@ from proxy.events import (
     RequestKind,
     UpstreamFailed,
 )
+from proxy.runtime import end_tasks
 from proxy.storage import Key, RecordKind, Records
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,7 @@ class Recent:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
             await self._write()
 
     async def all(self) -> tuple[list[Happening], dict[int, Counter[str]]]:

@@ -14,7 +14,7 @@ from proxy.prefetch.fetcher import Fetcher, PrefetchStats, PrefetchTally, Worker
 from proxy.prefetch.prefetcher import Prefetcher, PrefetchLimits
 from proxy.prefetch.scheduler import Refresher, Scheduler
 from proxy.prefetch.sessions import InstallHistory
-from proxy.runtime import SharedCounters
+from proxy.runtime import SharedCounters, end_tasks
 from proxy.storage import Records
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,7 @@ async def open_prefetchers(
         yield prefetching
     finally:
         events.unsubscribe(prefetching.observe)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
         await prefetching.close()
 
 

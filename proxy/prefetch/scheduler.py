@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from proxy.errors import DigestMismatch, ProxyError, UnreadablePage, UpstreamError
 from proxy.indexes import Index
 from proxy.model import ProjectName, ProjectPage
-from proxy.runtime import BoundedDict
+from proxy.runtime import BoundedDict, end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -91,9 +91,7 @@ class Scheduler:
         self._closed = True
         if self._again:
             self._again.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     def _start_in(self, seconds: float) -> None:
         """Start guesses after that time: not at once, as an answer is about to be sent."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from proxy.errors import DigestMismatch, ProxyError, UpstreamError
-from proxy.runtime import in_thread
+from proxy.runtime import end_tasks, in_thread
 from proxy.storage import BlobStore, Room, no_limit
 from proxy.upstream.answers import Body, Fetch
 from proxy.upstream.digest_check import Expected
@@ -132,9 +132,7 @@ class Downloads:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         rest = list(self._tasks)
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        await end_tasks(*rest)
 
     async def _run(self, download: Download, fetch: Fetch, done: Done, distrust: Distrust) -> None:
         try:

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 
 from proxy.errors import NoSuchProject, UpstreamError
 from proxy.model import ProjectName
-from proxy.runtime import BoundedDict
+from proxy.runtime import BoundedDict, end_tasks
 from proxy.upstream.address_rules import origin_of
 from proxy.upstream.answers import Body, NotModified, UpstreamDocument, Validators
 from proxy.upstream.remote import Remote
@@ -162,9 +162,7 @@ class _Race:
                 for task in done:
                     yield running.pop(task), _outcome(task)
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await end_tasks(*running)
 
 
 def _outcome(task: asyncio.Task[PageAnswer]) -> PageAnswer | UpstreamError | NoSuchProject:

@@ -18,6 +18,7 @@ import msgspec
 
 from proxy.errors import UpstreamError
 from proxy.model import ProjectName
+from proxy.runtime import end_tasks
 from proxy.upstream.answers import Body
 from proxy.upstream.headers import content_encoding, content_length, is_strong_tag
 from proxy.upstream.mirrors import DISTRUST
@@ -146,9 +147,7 @@ class Peers:
                     if task.result():
                         return asked[task]
         finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await end_tasks(*waiting)
         return None
 
 

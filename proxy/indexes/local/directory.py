@@ -25,6 +25,7 @@ from proxy.indexes.local.kept_files import KeptFiles
 from proxy.indexes.local.private_page import Contents, LocalPage, build_page
 from proxy.indexes.local.zip_tree import ZipTree, is_zip
 from proxy.model import METADATA, Artifact, Blob, File, ProjectName, ProjectPage
+from proxy.runtime import end_tasks
 from proxy.storage import BytesBlob, Claims, Key, RecordKind, Records, first_names
 
 _log = logging.getLogger(__name__)
@@ -124,8 +125,7 @@ class LocalDirectory:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
         await self._catalogue.close()
         await self._save()
         await self._follower.close()

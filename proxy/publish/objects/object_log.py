@@ -28,7 +28,7 @@ from proxy.publish.objects.steps import (
     segment_key,
     segment_of,
 )
-from proxy.runtime import in_thread
+from proxy.runtime import end_tasks, in_thread
 from proxy.scale import ObjectCalls
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,7 @@ class ObjectLog:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     async def look(self) -> None:
         """Make sure that the steps of the last second are known, if the store answers in time."""
